@@ -1,0 +1,158 @@
+"""The control directory: where it can be, made 0700 whatever the umask, and marked by one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from indexer.config.trust import PATH, open_place, open_private_directory, shown
+from indexer.errors import FilesystemError, NoStoreError, TrustError
+from indexer.store.identity import Marker, difference, mark, read_marker, write_marker
+from indexer.store.open import outside_of_tree
+from indexer.store.places import CONTROL, may_write, private_state, state_home
+
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
+_DERIVED = ("index.db", "index.db-wal", "index.db-shm", "index.db-journal")
+
+
+def make_control(root: Path, state: Path | None, environ: Mapping[str, str]) -> Path:
+    """Return the store's control directory, made if need be: in the root, else the state, else a private one."""
+    elsewhere = Path(os.path.realpath(state)) if state else None
+    try:
+        place = open_place(root)
+    except TrustError as error:
+        if elsewhere is None and may_write(root):
+            raise outside_of_tree(error) from error
+        return _made(elsewhere or _private(root, environ))
+    try:
+        os.mkdir(CONTROL, 0o700, dir_fd=place)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno in _UNWRITABLE:
+            return _made(elsewhere or _private(root, environ))
+        raise FilesystemError(
+            f"{shown(root / CONTROL)} cannot be made: {error.strerror}",
+            remedy="make room, or keep the state on another filesystem: [store] state",
+        ) from error
+    finally:
+        os.close(place)
+    if elsewhere is not None:
+        _made(elsewhere)
+    return root / CONTROL
+
+
+def _private(root: Path, environ: Mapping[str, str]) -> Path:
+    """Return the caller's private state for this very tree, or the path of a new one."""
+    return private_state(root, environ, exact=True) or state_home(environ) / str(uuid.uuid4())
+
+
+def _made(directory: Path) -> Path:
+    """Make a directory, 0700 as all that had to be made above it."""
+    missing = [level for level in (directory, *directory.parents) if not os.path.lexists(level)]
+    for level in reversed(missing):
+        try:
+            os.mkdir(level)
+            os.chmod(level, 0o700)  # whatever the umask
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise FilesystemError(
+                f"{shown(level)} cannot be made: {error.strerror}",
+                remedy="name a directory that you may write to: [store] state, or XDG_STATE_HOME",
+            ) from error
+    return directory
+
+
+@contextmanager
+def _exclusive(directory: Path) -> Iterator[int]:
+    """Hold a control directory, so that two processes that start together make one store."""
+    try:
+        fd = open_private_directory(directory)
+    except TrustError as error:
+        raise outside_of_tree(error) from error
+    except PermissionError as error:
+        raise FilesystemError(
+            f"{shown(directory)} is private to the user whose store it is", remedy="run as that user (sudo -u …)"
+        ) from error
+    try:
+        if os.fstat(fd).st_uid == os.geteuid():
+            os.fchmod(fd, 0o700)  # whatever the umask
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
+    except OSError as error:
+        raise FilesystemError(
+            f"{shown(directory)}: {error.strerror}", remedy="make room, or mount it writable"
+        ) from error
+    finally:
+        os.close(fd)
+
+
+def make_marker(root: Path, control: Path, state: Path | None, *, adopt: bool) -> None:
+    """Write the marker, and a second one into a state of its own, unless they are there."""
+    own_state = Path(os.path.realpath(state)) if state else control
+    with _exclusive(control) as fd:
+        marker, former = _marker(root, control, fd, adopt=adopt)
+        if former:
+            _drop_index(own_state)
+        if own_state != control:
+            _mark_state(own_state, control, marker, former)
+        if former is not None:
+            write_marker(fd, marker)
+
+
+def _marker(root: Path, control: Path, fd: int, *, adopt: bool) -> tuple[Marker, str | None]:
+    """Return (marker, former id: "" for a new store, None when the marker stands as it is)."""
+    root_fd = os.open(root, PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            marker = read_marker(fd, control)
+        except NoStoreError:
+            marker = mark(root_fd, root, int(os.fstat(fd).st_mtime))
+            # A private state is called by its id (CONTRACT §2).
+            return (replace(marker, id=control.name) if _is_id(control.name) else marker), ""
+        if adopt and difference(marker, root_fd):
+            return mark(root_fd, root, marker.created, adopted_from=marker.id), marker.id
+        return marker, None
+    finally:
+        os.close(root_fd)
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False
+
+
+def _mark_state(state: Path, control: Path, marker: Marker, former: str | None) -> None:
+    """Put the store's id into a state of its own: a ledger left behind elsewhere would be a second truth."""
+    with _exclusive(state) as fd:
+        try:
+            there = read_marker(fd, state).id
+        except NoStoreError:
+            if (control / "ledger.db").exists():
+                raise FilesystemError(
+                    f"this store's databases still lie in {shown(control)}",
+                    remedy=f"stop the service, then: mv {shown(control)}/*.db* {shown(state)}/",
+                ) from None
+            write_marker(fd, marker)
+            return
+        if there not in {marker.id, former}:
+            raise FilesystemError(
+                f"{shown(state)} is the state of another store", remedy="give each store a [store] state of its own"
+            )
+        if there != marker.id:
+            write_marker(fd, marker)
+
+
+def _drop_index(state: Path) -> None:
+    """The handles in the index are those of the tree it was copied from; a scan makes a new one."""
+    for name in _DERIVED:
+        (state / name).unlink(missing_ok=True)

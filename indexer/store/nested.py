@@ -1,0 +1,83 @@
+"""One tree, one store: a store inside another would be counted, aged and removed twice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from indexer.config.trust import PATH, shown
+from indexer.errors import FilesystemError, UsageError
+from indexer.store.identity import MARKER, difference, parse_marker
+from indexer.store.locate import known_roots
+from indexer.store.places import CONTROL, has_control
+
+MOST_ENTRIES = 1000
+"""Entries looked at in one directory, and directories looked into: two levels, so that init stays instant."""
+
+
+def refuse_nested(root: Path, environ: Mapping[str, str]) -> None:
+    """Raise UsageError for `/`, for a directory inside a store, and for one that holds a store.
+
+    Above is looked at to the top. Below: stores whose configuration or state lies elsewhere are known wherever they
+    are; others are looked for on the first two levels only, since a complete search is a scan.
+    """
+    if root == Path("/"):
+        raise UsageError("/ cannot be a store", remedy="name the directory whose files you want to manage")
+    known = known_roots(environ) - {root}
+    for above in root.parents:
+        if above in known or (has_control(above) and _plausible(above)):
+            raise UsageError(
+                f"{shown(root)} lies in the store {shown(above)}",
+                remedy=f"stores are not nested: write a class for it in that store, or use -C {shown(above)} "
+                f"--under {shown(root.relative_to(above))}",
+            )
+    below = next((other for other in sorted(known) if other.is_relative_to(root)), None) or next(_below(root), None)
+    if below is not None:
+        raise UsageError(
+            f"{shown(root)} holds the store {shown(below)}",
+            remedy="stores are not nested: choose another directory, or remove that store's control directory first",
+        )
+
+
+def _plausible(directory: Path) -> bool:
+    """False for a control directory that a stranger has put into a directory everybody may write to (`/tmp`)."""
+    owner = os.lstat(directory / CONTROL).st_uid
+    return owner in {0, os.geteuid(), os.stat(directory).st_uid}
+
+
+def _below(root: Path) -> Iterator[Path]:
+    for child in _directories(root):
+        if child.name == CONTROL:
+            continue
+        if _is_store(child):
+            yield child
+        for grandchild in _directories(child):
+            if _is_store(grandchild):
+                yield grandchild
+
+
+def _directories(path: Path) -> list[Path]:
+    try:
+        with os.scandir(path) as entries:
+            return [Path(entry) for entry in islice(entries, MOST_ENTRIES) if entry.is_dir(follow_symlinks=False)]
+    except (PermissionError, FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_store(directory: Path) -> bool:
+    """True for a store; false for the copy of one, whose marker is about another directory."""
+    if not has_control(directory):
+        return False
+    try:
+        marker = parse_marker((directory / CONTROL / MARKER).read_bytes(), directory / CONTROL / MARKER)
+        fd = os.open(directory, PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (PermissionError, FilesystemError):
+        return True  # private, or damaged: somebody's store all the same
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        return not difference(marker, fd)
+    finally:
+        os.close(fd)
