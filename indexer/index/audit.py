@@ -1,0 +1,189 @@
+"""The audit: a few names a second are compared with the tree, so that drift is a figure and not a belief.
+
+A difference is only a suspicion: its event may be on the way. It counts when it is still there a look later, after
+everything that the kernel held has been applied; then its directory is listed again.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from indexer.events import Rescan
+from indexer.index.directories import DetachedError
+from indexer.index.reach import GoneError
+from indexer.index.rows import (
+    BLOCKS,
+    INODE,
+    LINKS,
+    MTIME,
+    NAME,
+    PERMISSION,
+    SELECT,
+    SIZE,
+    Key,
+    Row,
+    bounded,
+    key_of,
+    name_of,
+)
+from indexer.index.stats import stats
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from indexer.index.apply import Index
+
+SMALL = 500
+"""Names up to which a directory is listed too, to find what the index misses."""
+SAMPLE = 4
+"""Files that are stat'ed in one look."""
+DEEP = 10_000
+"""How far into a large directory the sample reaches (an offset costs as much as it skips)."""
+
+_DIRECTORY = 0o040000
+_TYPE = 0o170000
+
+
+@dataclass(slots=True)
+class Drift:
+    """What the audit has found since it started."""
+
+    checked: int = 0
+    """Files compared."""
+    missed: int = 0
+    """In the tree, not in the index."""
+    ghost: int = 0
+    """In the index, not in the tree."""
+    wrong: int = 0
+    """In both, with another inode, size, mtime, mode or number of links."""
+    late: int = 0
+    """Only the allocated blocks differ: the filesystem placed them after the close, which raises no event."""
+
+    @property
+    def found(self) -> int:
+        """All that should not be: late blocks are no drift."""
+        return self.missed + self.ghost + self.wrong
+
+
+class Audit:
+    """Belongs to the writer's thread; `step` is called while nothing waits."""
+
+    def __init__(self, index: Index, random: Random, drift: Drift | None = None) -> None:
+        """`drift` goes on counting where an earlier audit ended."""
+        self.index = index
+        self._random = random
+        self.suspects: dict[tuple[int, Key], str] = {}
+        """(directory id, name) -> kind of difference, to be looked at once more."""
+        self.drift = drift if drift is not None else Drift()
+
+    def step(self) -> int:
+        """Look once: at the suspects of the last look, else at a directory by chance; return how many hits there were.
+
+        Call it only after a batch that found the kernel's queue empty, with nothing left to do.
+        """
+        if self.suspects:
+            suspects, self.suspects = self.suspects, {}
+            return self._convict(suspects)
+        directory_id = self._any_directory()
+        if directory_id is not None:
+            self.suspects = self._differences(directory_id)
+        return 0
+
+    def _convict(self, suspects: dict[tuple[int, Key], str]) -> int:
+        hits = 0
+        directories = {directory_id for directory_id, _ in suspects}
+        for directory_id in directories:
+            keys = [key for suspect, key in suspects if suspect == directory_id]
+            again = self._differences(directory_id, keys)
+            for place, kind in again.items():
+                if suspects.get(place) is None:
+                    continue
+                setattr(self.drift, kind, getattr(self.drift, kind) + 1)
+                hits += kind != "late"
+            if again:
+                self.index.request_rescan(Rescan(directory_id, tree=False, reason="drift"))
+        return hits
+
+    def _any_directory(self) -> int | None:
+        execute = self.index.connection.execute
+        (most,) = execute("SELECT max(id) FROM directory").fetchone()
+        row = execute(
+            "SELECT id FROM directory WHERE id >= ? AND listed_ns > 0 AND problem IS NULL ORDER BY id LIMIT 1",
+            (self._random.randint(1, most),),
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def _differences(self, directory_id: int, keys: list[Key] | None = None) -> dict[tuple[int, Key], str]:
+        """Compare a sample of the directory's names, or just `keys`, with the tree."""
+        index = self.index
+        try:
+            fd = index.directories.open(directory_id, listing=True)
+        except (GoneError, DetachedError, OSError):
+            return {}  # its own hint is on the way, or it is reported as unreadable
+        try:
+            rows = self._rows(directory_id, keys)
+            names = set(rows) if keys is None else set(keys)
+            if keys is None and self._is_small(directory_id):
+                names = set(self._random.sample(sorted(names, key=str), min(SAMPLE, len(names))))
+                listed = {key_of(os.fsencode(name)) for name in os.listdir(fd)}
+                names |= listed ^ set(rows)
+            return self._compare(directory_id, fd, sorted(names, key=str), rows)
+        except (OSError, DetachedError):
+            return {}
+        finally:
+            os.close(fd)
+            index.directories.close_all()
+
+    def _compare(self, directory_id: int, fd: int, keys: list[Key], rows: dict[Key, Row]) -> dict[tuple[int, Key], str]:
+        found: dict[tuple[int, Key], str] = {}
+        names = [name_of(key) for key in keys]
+        for key, name, fields in zip(keys, names, stats(fd, names), strict=True):
+            row = rows.get(key)
+            there = bool(fields[0]) and fields[6] & _TYPE != _DIRECTORY
+            if there and not self.index.wanted(directory_id, name, fields):
+                continue
+            self.drift.checked += there
+            if row is None:
+                if there:
+                    found[directory_id, key] = "missed"
+            elif not there:
+                found[directory_id, key] = "ghost"
+            elif (row[INODE], row[SIZE], row[MTIME], row[LINKS]) != (
+                fields[7],
+                fields[8],
+                bounded(fields[14]),
+                fields[3],
+            ) or self._permission(row[PERMISSION]) != (fields[6], fields[4], fields[5]):
+                found[directory_id, key] = "wrong"
+            elif row[BLOCKS] != fields[9]:
+                found[directory_id, key] = "late"
+        return found
+
+    def _rows(self, directory_id: int, keys: list[Key] | None) -> dict[Key, Row]:
+        execute = self.index.connection.execute
+        if keys is not None:
+            marks = ",".join("?" * len(keys))
+            chosen = execute(f"{SELECT} WHERE directory_id = ? AND name IN ({marks})", (directory_id, *keys))
+        elif self._is_small(directory_id):
+            chosen = execute(f"{SELECT} WHERE directory_id = ?", (directory_id,))
+        else:
+            offset = self._random.randrange(min(self._files(directory_id), DEEP))
+            chosen = execute(f"{SELECT} WHERE directory_id = ? LIMIT ? OFFSET ?", (directory_id, SAMPLE, offset))
+        return {row[NAME]: row for row in chosen}
+
+    def _is_small(self, directory_id: int) -> bool:
+        return self._files(directory_id) <= SMALL
+
+    def _files(self, directory_id: int) -> int:
+        (files,) = self.index.connection.execute(
+            "SELECT coalesce(sum(files), 0) FROM usage WHERE directory_id = ?", (directory_id,)
+        ).fetchone()
+        return int(files)
+
+    def _permission(self, permission_id: int) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self.index.connection.execute(
+            "SELECT mode, uid, gid FROM permission WHERE id = ?", (permission_id,)
+        ).fetchone()
+        return row

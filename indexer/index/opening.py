@@ -1,0 +1,79 @@
+"""From a store to an opened index: its filesystems, its policy, its exemptions."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from indexer.errors import FilesystemError
+from indexer.index.apply import Index
+from indexer.index.directories import Filesystem
+from indexer.syscalls.stat import stat_fd
+
+if TYPE_CHECKING:
+    from indexer.index.classes import Policy
+    from indexer.store import Store
+    from indexer.watch.source import Watcher
+
+
+def open_filesystems(store: Store) -> list[Filesystem]:
+    """Open the root (identity verified) and the other filesystems that the configuration names.
+
+    The descriptors are the caller's. Raises FilesystemError where one is missing or not a filesystem of its own.
+    """
+    pinned = store.open_root()
+    try:
+        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=pinned)
+    except OSError as error:
+        raise FilesystemError(
+            f"{store.root}: the root cannot be read: {error.strerror}", remedy="run as a user who may read it"
+        ) from error
+    finally:
+        os.close(pinned)
+    found = [_filesystem(1, root, b"")]
+    for number, name in enumerate(store.config.store.filesystems, start=2):
+        path = os.fsencode(name)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+        except OSError as error:
+            raise FilesystemError(
+                f"{store.root}/{name}: {error.strerror}",
+                remedy=f'mount it, or take "{name}" out of [store] filesystems',
+            ) from error
+        filesystem = _filesystem(number, fd, path)
+        if filesystem.dev == found[0].dev and not stat_fd(fd).mount_root:
+            os.close(fd)
+            raise FilesystemError(
+                f"{store.root}/{name}: not a filesystem of its own",
+                remedy=f'mount it, or take "{name}" out of [store] filesystems',
+            )
+        found.append(filesystem)
+    return found
+
+
+def open_index(
+    store: Store, filesystems: list[Filesystem], policy: Policy, watcher: Watcher | None, now: float
+) -> Index:
+    """Open the write side of the index. The caller holds the store's service lock. Raises IndexDatabaseError."""
+    config, exempt = store.config.path, store.exempt()
+    inside = config is not None and config.parent == store.root
+    if config is not None and inside:
+        # By its name: an editor replaces the inode, and the next new file may get the one that came free.
+        with suppress(FileNotFoundError):
+            found = os.stat(config)
+            exempt -= {(found.st_dev, found.st_ino)}
+    return Index(
+        store.index_path,
+        filesystems,
+        policy=policy,
+        watcher=watcher,
+        exempt=exempt,
+        own_file=os.fsencode(config.name) if config is not None and inside else None,
+        access_resolution=store.config.store.access_resolution,
+        now=now,
+    )
+
+
+def _filesystem(number: int, fd: int, path: bytes) -> Filesystem:
+    return Filesystem(number, fd, stat_fd(fd).dev, os.statvfs(fd).f_fsid, path)

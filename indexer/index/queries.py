@@ -1,0 +1,271 @@
+"""The read side of the index: whatever is asked of it, at a cost that grows with the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from indexer.events import ROOT_ID
+from indexer.index.database import connect_reader
+from indexer.index.paths import Paths
+from indexer.index.rows import CLASS, COLUMNS, DIRECTORY, PERMISSION, SELECT, decode, key_of, name_of
+
+if TYPE_CHECKING:
+    from indexer.records import IndexedFile
+
+EVICTION = {
+    "clock": "clock, directory_id, name",
+    "size": "blocks DESC, clock, directory_id, name",
+    "first_seen": "first_seen, clock, directory_id, name",
+}
+"""ORDER BY of each order of eviction; `derived.ORDER_INDEXES` serves the last two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over a store or a class; sizes in bytes."""
+
+    files: int = 0
+    directories: int = 0
+    bytes: int = 0
+    allocated: int = 0
+
+
+class Reader:
+    """A read-only connection to `index.db`. One for each thread."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self._paths = Paths()
+        self._permissions: dict[int, tuple[int, int, int]] = {}
+        self._classes: dict[int, str] = {}
+
+    @classmethod
+    def open(cls, path: Path) -> Reader:
+        """Open the index at `path`. Raises NotScannedError, IndexDatabaseError."""
+        return cls(connect_reader(path))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def forget(self) -> None:
+        """Drop cached paths: call it before a question when the connection is kept for long."""
+        self._paths.clear()
+
+    def meta(self, key: str) -> str | None:
+        """Return one of the index's facts about itself (see `index.meta`), None where there is none."""
+        row = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    @property
+    def complete(self) -> bool:
+        """The whole tree has been listed at least once."""
+        return self.meta("complete") is not None
+
+    def unverified(self) -> Callable[[int], bool]:
+        """Return a question about a directory id: has it yet to be verified since the last gap (restart, overflow)?"""
+        doubted = int(self.meta("doubted") or 0)
+        if not doubted:
+            return lambda _directory_id: False
+        known: dict[int, bool] = {}
+
+        def ask(directory_id: int) -> bool:
+            if directory_id not in known:
+                row = self.connection.execute(
+                    "SELECT verified_ns FROM directory WHERE id = ?", (directory_id,)
+                ).fetchone()
+                known[directory_id] = row is None or row[0] < doubted
+            return known[directory_id]
+
+        return ask
+
+    # Sums, from the counters
+
+    def totals(self) -> Totals:
+        """Sum up the store, from the counters."""
+        files, size, allocated = self.connection.execute(
+            "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0), coalesce(sum(allocated), 0) FROM usage"
+        ).fetchone()
+        directories = self.connection.execute("SELECT count(*) FROM directory").fetchone()[0]
+        return Totals(files, directories, size, allocated)
+
+    def live_files(self) -> int:
+        """Count the store's files, from the counters."""
+        return int(self.connection.execute("SELECT coalesce(sum(files), 0) FROM usage").fetchone()[0])
+
+    def class_totals(self) -> dict[str | None, Totals]:
+        """Sum up each class (None: files in no class), from the counters."""
+        rows = self.connection.execute(
+            "SELECT class_id, sum(files), count(*), sum(bytes), sum(allocated) FROM usage"
+            " WHERE files > 0 GROUP BY class_id"
+        )
+        return {(self.class_name(row[0]) if row[0] else None): Totals(*row[1:]) for row in rows}
+
+    # Directories
+
+    def directory_path(self, directory_id: int) -> bytes | None:
+        """Return where a directory lies, relative to the root; None for one that hangs in limbo."""
+        chain: list[tuple[int, bytes]] = []
+        current, base = directory_id, b""
+        seen: set[int] = set()
+        while current != ROOT_ID:
+            cached = self._paths.get(current)
+            if cached is not None:
+                base = cached
+                break
+            row = self.connection.execute("SELECT parent_id, name FROM directory WHERE id = ?", (current,)).fetchone()
+            if row is None or row[0] is None or current in seen:
+                return None
+            seen.add(current)
+            chain.append((current, name_of(row[1])))
+            current = row[0]
+        names = [name for _, name in reversed(chain)]
+        path = b"/".join([base, *names] if base else names)
+        self._paths.remember(directory_id, path)
+        return path
+
+    def directory_id(self, path: bytes) -> int | None:
+        """Return the id of the directory at `path` (relative; b"" is the root), None where there is none."""
+        current = ROOT_ID
+        for name in path.split(b"/") if path else ():
+            row = self.connection.execute(
+                "SELECT id FROM directory WHERE parent_id = ? AND name = ?", (current, key_of(name))
+            ).fetchone()
+            if row is None:
+                return None
+            current = row[0]
+        return int(current)
+
+    def problems(self) -> list[tuple[bytes, int]]:
+        """Return (path, errno) of the directories that could not be listed; EXDEV: another filesystem, not entered."""
+        rows = self.connection.execute("SELECT id, problem FROM directory WHERE problem IS NOT NULL ORDER BY id")
+        return [(path, code) for row, code in rows.fetchall() if (path := self.directory_path(row)) is not None]
+
+    # Files
+
+    def file(self, path: bytes) -> IndexedFile | None:
+        """Return the row of one path (relative to the root), None where there is none."""
+        directory, _, name = path.rpartition(b"/")
+        directory_id = self.directory_id(directory)
+        if directory_id is None:
+            return None
+        row = self.connection.execute(
+            f"{SELECT} WHERE directory_id = ? AND name = ?", (directory_id, key_of(name))
+        ).fetchone()
+        return None if row is None else self._decode(row)
+
+    def files_in(self, directory_id: int) -> Iterator[IndexedFile]:
+        """Yield the files directly in a directory, by name."""
+        for row in self.connection.execute(f"{SELECT} WHERE directory_id = ?", (directory_id,)):
+            file = self._decode(row)
+            if file is not None:
+                yield file
+
+    def due(self, class_name: str, before: int) -> Iterator[IndexedFile]:
+        """Yield the files of a class whose stored clock is before `before` (Unix seconds), oldest first.
+
+        For classes that use atime the stored clock is a lower bound: this is a superset of what is due.
+        """
+        columns = ", ".join(f"file.{column.strip()}" for column in COLUMNS.split(","))
+        for row in self.connection.execute(
+            f"SELECT {columns} FROM class CROSS JOIN file ON file.class_id = class.id"
+            " WHERE class.name = ? AND file.clock < ? ORDER BY file.clock",
+            (class_name, before),
+        ):
+            file = self._decode(row)
+            if file is not None:
+                yield file
+
+    def in_order(self, class_name: str, order: str) -> Iterator[IndexedFile]:
+        """Yield the aged files of a class as they give way by `order`: clock, size (allocated) or first_seen.
+
+        By clock through the clock index (for a class by access in the order of the lower bounds). For the others
+        through an index of their own, which the writer makes where the policy has such a quota; before it has, one
+        pass over the class and a sort.
+        """
+        row = self.connection.execute("SELECT id FROM class WHERE name = ?", (class_name,)).fetchone()
+        if row is not None:
+            yield from self._files(self.connection.execute(self.order_query(row[0], order)))
+
+    def order_query(self, class_id: int, order: str) -> str:
+        """Return the SQL of `in_order`.
+
+        A partial index serves where its condition stands there literally, and is asked for by name, since the planner
+        would rather sort what the clock index finds.
+        """
+        index = f"file_by_{order}_{class_id}"
+        there = self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (index,)).fetchone()
+        hint = f' INDEXED BY "{index}"' if there is not None else ""
+        return f"{SELECT}{hint} WHERE class_id = {class_id} AND clock IS NOT NULL ORDER BY {EVICTION[order]}"
+
+    def files_below(self, directory_id: int, class_name: str) -> Iterator[IndexedFile]:
+        """Yield the aged files of a class in a directory and below, in no order; costs what lies there."""
+        rows = self.connection.execute(
+            "WITH RECURSIVE below (id) AS (SELECT ? UNION ALL"
+            " SELECT d.id FROM below CROSS JOIN directory d ON d.parent_id = below.id)"
+            f" SELECT {', '.join(f'file.{column.strip()}' for column in COLUMNS.split(','))}"
+            " FROM below CROSS JOIN file ON file.directory_id = below.id"
+            " WHERE file.class_id = (SELECT id FROM class WHERE name = ?) AND file.clock IS NOT NULL",
+            (directory_id, class_name),
+        )
+        yield from self._files(rows)
+
+    def children_usage(self, class_name: str, own: bytes) -> dict[bytes, Totals]:
+        """Sum up each direct child directory of a class's own directory, by its path, from the counters."""
+        directory_id = self.directory_id(own)
+        rows = self.connection.execute(
+            "WITH RECURSIVE below (id, child) AS (SELECT d.id, d.id FROM directory d WHERE d.parent_id = ? UNION ALL"
+            " SELECT d.id, below.child FROM below CROSS JOIN directory d ON d.parent_id = below.id)"
+            " SELECT below.child, sum(u.files), count(*), sum(u.bytes), sum(u.allocated)"
+            " FROM below CROSS JOIN usage u ON u.directory_id = below.id"
+            " WHERE u.class_id = (SELECT id FROM class WHERE name = ?) AND u.files > 0 GROUP BY below.child",
+            (directory_id, class_name),
+        ).fetchall()
+        return {path: Totals(*row[1:]) for row in rows if (path := self.directory_path(row[0])) is not None}
+
+    def _files(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexedFile]:
+        return (file for row in rows if (file := self._decode(row)) is not None)
+
+    def timeless(self, class_name: str, now: int) -> int:
+        """Count the files of a class whose clock is to come after `now` (Unix seconds), or never: by the index alone.
+
+        In a class that ages by the times in names these are the names without a time, or with one to come.
+        """
+        return int(
+            self.connection.execute(
+                "SELECT count(*) FROM class CROSS JOIN file ON file.class_id = class.id"
+                " WHERE class.name = ? AND file.clock > ?",
+                (class_name, now),
+            ).fetchone()[0]
+        )
+
+    def class_name(self, class_id: int) -> str | None:
+        """Return the name of a class."""
+        name = self._classes.get(class_id)
+        if name is None:
+            row = self.connection.execute("SELECT name FROM class WHERE id = ?", (class_id,)).fetchone()
+            if row is None:
+                return None
+            name = self._classes[class_id] = str(row[0])
+        return name
+
+    def _decode(self, row: tuple[Any, ...]) -> IndexedFile | None:
+        directory = self.directory_path(row[DIRECTORY])
+        if directory is None:
+            return None
+        permission = self._permissions.get(row[PERMISSION])
+        if permission is None:
+            permission = self.connection.execute(
+                "SELECT mode, uid, gid FROM permission WHERE id = ?", (row[PERMISSION],)
+            ).fetchone()
+            self._permissions[row[PERMISSION]] = permission
+        return decode(row, directory, permission, self.class_name(row[CLASS]) if row[CLASS] is not None else None)

@@ -1,0 +1,97 @@
+"""The views of CONTRACT §5 on a read connection, with the SQL functions they use.
+
+They are TEMP views over the index and the attached ledger and cost nothing until they are asked. A column that needs a
+Python function (a path above all) is only computed where a query uses it: SQLite drops what a flattened view's columns
+would cost when nobody asks for them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from indexer.index.rows import name_of
+from indexer.index.surface import LEDGER_VIEWS, VIEWS
+from indexer.units import text_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from indexer.index.queries import Reader
+
+
+def install(
+    reader: Reader,
+    *,
+    now: Callable[[], int],
+    ledger: Path | None = None,
+    protection: Callable[[bytes], str | None] | None = None,
+    prefixes: Mapping[str, tuple[str, ...]] | None = None,
+) -> None:
+    """Make the views and their functions on the reader's connection.
+
+    `now` returns Unix seconds. Without `ledger` (or before there is one) its views are there, and empty. `protection`
+    tells whether a hold or lease covers a path, `prefixes` which directories are a class's own (for `child`).
+    """
+    _functions(reader, now, protection, prefixes or {})
+    connection = reader.connection
+    attached = ledger is not None and ledger.exists()
+    if attached and ledger is not None:
+        quoted = os.fspath(ledger).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        connection.execute("ATTACH ? AS ledger", (f"file:{quoted}?mode=ro",))
+    for name, view in VIEWS.items():
+        connection.execute(f"CREATE TEMP VIEW {name} AS {view.sql}")
+    for name, view in LEDGER_VIEWS.items():
+        nothing = ", ".join(f'NULL AS "{column}"' for column in view.columns)
+        connection.execute(f"CREATE TEMP VIEW {name} AS {view.sql if attached else f'SELECT {nothing} WHERE 0'}")
+
+
+def _functions(
+    reader: Reader,
+    now: Callable[[], int],
+    protection: Callable[[bytes], str | None] | None,
+    prefixes: Mapping[str, tuple[str, ...]],
+) -> None:
+    """Register the SQL functions; a directory in limbo has no path, and so have its files."""
+
+    def dir_path(directory_id: int) -> str | None:
+        path = reader.directory_path(directory_id)
+        return None if path is None else text_of(path) + "/" if path else ""
+
+    def whole(directory_id: int, name: str | bytes) -> bytes | None:
+        path = reader.directory_path(directory_id)
+        return None if path is None else path + b"/" + name_of(name) if path else name_of(name)
+
+    def path_bytes(directory_id: int, name: str | bytes) -> bytes | None:
+        path = whole(directory_id, name)
+        try:
+            return None if path is None or path.decode() is not None else path
+        except UnicodeDecodeError:
+            return path
+
+    def is_held(directory_id: int, name: str | bytes) -> int:
+        path = None if protection is None else whole(directory_id, name)
+        return int(path is not None and protection is not None and protection(path) is not None)
+
+    def extension_of(name: str | bytes) -> str:
+        return os.path.splitext(text_of(name_of(name)))[1][1:].lower()
+
+    own = {name: [prefix.encode("utf-8", "surrogateescape") for prefix in found] for name, found in prefixes.items()}
+
+    def child_of(class_name: str | None, directory_id: int) -> str | None:
+        path = reader.directory_path(directory_id)
+        if path is None:
+            return None
+        for prefix in own.get(class_name or "", ()):
+            if path == prefix:
+                return None
+            if path.startswith(prefix + b"/"):
+                path = path[len(prefix) + 1 :]
+                break
+        return text_of(path.split(b"/", 1)[0]) if path else None
+
+    for function, arguments in ((dir_path, 1), (path_bytes, 2), (is_held, 2), (extension_of, 1), (child_of, 2)):
+        reader.connection.create_function(function.__name__, arguments, function)
+    reader.connection.create_function("text_of", 1, text_of, deterministic=True)
+    reader.connection.create_function("now", 0, now)
