@@ -1,0 +1,63 @@
+"""Holds: recorded in the ledger, asked for before each batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from indexer.enforce.database import Database
+from indexer.enforce.protection import Protection
+from indexer.enforce.rows import Hold, path_columns, path_of
+
+
+class Holds(Database):
+    """What must not go."""
+
+    def holds(self, now: float) -> list[Hold]:
+        """Return the holds in force at `now`."""
+        rows = self._query(
+            'SELECT id, path, path_bytes, kind, until, reason, "by", created FROM hold WHERE until IS NULL OR until > ?'
+            " ORDER BY path, id",
+            (int(now),),
+        )
+        return [Hold(row[0], path_of(row[1], row[2]), *row[3:]) for row in rows]
+
+    def add_hold(self, path: bytes, kind: str, *, until: int | None, reason: str, by: str, now: float) -> int:
+        """Protect a `file`, or a `tree` and all below it, until a time or (None) until released; return its id."""
+        row = (*path_columns(path), kind, until, reason, by, int(now))
+        statement = (
+            'INSERT INTO hold (path, path_bytes, kind, until, reason, "by", created) VALUES (?, ?, ?, ?, ?, ?, ?)'
+        )
+        return self._write(lambda connection: int(connection.execute(statement, row).lastrowid))
+
+    def release_hold(self, path: bytes) -> int:
+        """End every hold on exactly this path; return how many there were."""
+        statement = "DELETE FROM hold WHERE path = ? AND path_bytes IS ?"
+        return self._write(lambda connection: int(connection.execute(statement, path_columns(path)).rowcount))
+
+    def add_lease(self, path: bytes, holder: str, *, expires: int, now: float) -> int:
+        """Protect a path and all below it, whether it exists or not, until `expires` (Unix seconds); return its id.
+
+        Leases that have run out are forgotten on the way.
+        """
+
+        def work(connection: Any) -> int:
+            connection.execute("DELETE FROM lease WHERE expires <= ?", (int(now),))
+            statement = "INSERT INTO lease (path, path_bytes, holder, expires, created) VALUES (?, ?, ?, ?, ?)"
+            return int(connection.execute(statement, (*path_columns(path), holder, expires, int(now))).lastrowid)
+
+        return self._write(work)
+
+    def renew_lease(self, lease: int, *, expires: int) -> bool:
+        """Move the end of a lease; False when it is not there any more."""
+        statement = "UPDATE lease SET expires = ? WHERE id = ?"
+        return bool(self._write(lambda connection: int(connection.execute(statement, (expires, lease)).rowcount)))
+
+    def end_lease(self, lease: int) -> None:
+        """Give a lease back."""
+        self._write(lambda connection: connection.execute("DELETE FROM lease WHERE id = ?", (lease,)))
+
+    def protection(self, now: float) -> Protection:
+        """Return the holds and leases in force at `now`, ready for many look-ups."""
+        holds = [(hold.path, hold.kind == "tree", "held") for hold in self.holds(now)]
+        leases = self._query("SELECT path, path_bytes FROM lease WHERE expires > ?", (int(now),))
+        return Protection([*holds, *((path_of(*row), True, "leased") for row in leases)])

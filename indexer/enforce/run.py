@@ -1,0 +1,268 @@
+"""A run: the plan in batches, each announced in the ledger before it is touched, each recorded after.
+
+for batch in batches(plan):  intents → hold? → recipe per directory → outcomes
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from indexer.enforce import hooks, system_trash
+from indexer.enforce.batches import by_directory, next_size, take
+from indexer.enforce.context import Context, refusal_of
+from indexer.enforce.empty import EmptyDirectories, own_directories
+from indexer.enforce.interrupt import Stop
+from indexer.enforce.patience import Patience
+from indexer.enforce.places import Places, StoreLike, describe
+from indexer.enforce.recover import recover
+from indexer.enforce.remove import Remover
+from indexer.enforce.result import RunResult, Tally
+from indexer.enforce.victim import Victim
+from indexer.enforce.who import current_user
+from indexer.syscalls.lease import signals_here
+from indexer.syscalls.sync import sync_filesystem
+
+if TYPE_CHECKING:
+    from indexer.enforce.ledger import Ledger
+    from indexer.enforce.pin import Recheck
+    from indexer.enforce.rows import Ending, Intent, Plain
+    from indexer.policy.plan import Plan, Remove
+    from indexer.rules import Rule
+
+Rows = Callable[[list[tuple[int, bytes]]], None]
+"""Takes (directory id, name) of index rows."""
+
+_STALE = frozenset({"gone", "changed", "not_a_file", "replaced", "directory_moved", "other_filesystem"})
+
+
+def execute(
+    plan: Plan,
+    *,
+    store: StoreLike,
+    root_fd: int,
+    ledger: Ledger,
+    recheck: Recheck,
+    now: Callable[[], float],
+    empty: Mapping[bytes, Rule] | None = None,
+    on_removed: Rows | None = None,
+    on_stale: Rows | None = None,
+    on_progress: Callable[[int], None] | None = None,
+    kind: str = "expire",
+    trigger: str = "command",
+    user: str | None = None,
+    stop: Callable[[], bool] | None = None,
+    index_age_seconds: int | None = None,
+    suspend_after: int | None = None,
+    patience: Patience | None = None,
+) -> RunResult:
+    """Do what the plan says, and record it.
+
+    The caller holds the store's run lock; `root_fd` is the verified root. `recheck` is the policy's second look
+    (`recheck.rechecker`), `now` the clock (Unix seconds). `empty` are directories that the index knows to be empty,
+    with the rule of their class: those that were so for its min_age go too. `on_removed` gets the index rows of files
+    that are gone, `on_stale` those that no longer agree with the tree and want a fresh look, `on_progress` how many
+    files are done. `stop` ends the run after the files in hand, as Ctrl-C does: the result says `interrupted`. After
+    `suspend_after` failures in a row (default: the guard `suspend_errors`) it gives up: `suspended`. `patience` is how
+    it waits for errors that may pass.
+
+    A plan that a guard refused, a store in report mode and a platform without the recipe give a result with `refused`,
+    recorded too, and nothing is touched. Raises LedgerError when the ledger cannot be written (what was done before
+    is recovered at the next start); an OSError about a file is an item of `errors`.
+    """
+    context = Context(plan, store, ledger, now, kind, trigger, user or current_user(), index_age_seconds)
+    refusal = refusal_of(plan, store)
+    if refusal is not None:
+        return context.refuse(*refusal)
+    with ExitStack() as stack:
+        places = stack.enter_context(Places(root_fd, store))
+        recover(places=places, ledger=ledger, now=now)
+        stopping = Stop(stop)
+        stack.enter_context(stopping.listening())
+        owner = stack.enter_context(signals_here())
+        run = context.begin()
+        hooks.at("run.begun")
+        limit = store.config.guards.suspend_errors if suspend_after is None else suspend_after
+        work = _Work(context, places, run, limit, stopping, on_removed, on_stale, on_progress)
+        work.remover = Remover(places, recheck, now, owner, work.ends, patience or Patience())
+        try:
+            work.files()
+            work.empty_directories(empty or {})
+        finally:
+            # Also on the way out of a fault: what was done is recorded, what was not begun is withdrawn.
+            result = work.finish()
+    return result
+
+
+@dataclass(slots=True)
+class _Work:
+    """The state of a run under way."""
+
+    context: Context
+    places: Places
+    run: int
+    suspend_after: int
+    stop: Stop
+    on_removed: Rows | None
+    on_stale: Rows | None
+    on_progress: Callable[[int], None] | None
+    remover: Remover = field(init=False)
+    tally: Tally = field(default_factory=Tally)
+    seq: int = 0
+    done: int = 0
+    endings: list[Ending | Plain] = field(default_factory=list)
+    """Of the last batch: recorded together with the intents of the next."""
+    withdrawn: list[tuple[int, int]] = field(default_factory=list)
+    emptied: dict[bytes, Rule] = field(default_factory=dict)
+    desktop: str | None = None
+    """What is missing for the desktop's trash, "" when nothing is; None until somebody asks."""
+    refused: set[str] = field(default_factory=set)
+
+    def ends(self) -> bool:
+        """True when no further file may be begun."""
+        return self.stop() or self.suspended
+
+    @property
+    def suspended(self) -> bool:
+        return self.tally.failures_in_a_row >= self.suspend_after
+
+    def files(self) -> None:
+        """Take all files of the plan through the recipe, batch by batch."""
+        size = 1024
+        groups = by_directory(self.context.plan)
+        waiting: list[tuple[bytes, list[Remove]]] = []
+        while not self.ends():
+            batch, waiting = take(groups, waiting, size)
+            if not batch:
+                break
+            began = time.monotonic()  # a stopwatch, not a clock
+            self._batch([(directory, self._victims(directory, removes)) for directory, removes in batch])
+            took = time.monotonic() - began
+            size = next_size(size, took)
+        self._left_over(self.context.plan, "suspended" if self.suspended else "interrupted")
+
+    def _victims(self, directory: bytes, removes: list[Remove]) -> list[Victim]:
+        place = self.places.of(directory)
+        ledger_id, run = self.context.ledger.id, self.run
+        victims = []
+        for remove in removes:
+            self.seq += 1
+            victims.append(Victim(self.seq, remove, place.name, b"%s-%d-%d" % (ledger_id.encode(), run, self.seq)))
+        return victims
+
+    def _batch(self, groups: list[tuple[bytes, list[Victim]]]) -> None:
+        victims = [victim for _, group in groups for victim in group]
+        self._record([victim.intent() for victim in victims])
+        # After the intents are durable: whoever holds a path now either sees them, or is seen here.
+        protection = self.context.ledger.protection(self.context.now())
+        self.remover.directories.forget()
+        try:
+            for directory, group in groups:
+                if self.ends():
+                    break
+                self._protect(group, protection.blocker if protection else None)
+                self.remover.remove(directory, [victim for victim in group if victim.outcome is None])
+                self._count(directory, group)
+        finally:
+            self._note(victims)
+
+    def _protect(self, group: list[Victim], blocker: Callable[[bytes], str | None] | None) -> None:
+        for victim in group:
+            if victim.system and self._no_desktop(victim.remove.rule):
+                victim.keep("unavailable")
+            elif blocker is not None and (why := blocker(victim.path)) is not None:
+                victim.keep(why)
+
+    def _no_desktop(self, rule: Rule) -> bool:
+        """True where the desktop's trash cannot be used: said once for each class, as an error of the run."""
+        if self.desktop is None:
+            self.desktop = system_trash.missing() or ""
+        if self.desktop and rule.name not in self.refused:
+            self.refused.add(rule.name)
+            self.tally.errors.append((b"", f"class {rule.name}: system-trash: {self.desktop}"))
+        return bool(self.desktop)
+
+    def _count(self, directory: bytes, group: list[Victim]) -> None:
+        removed, stale = [], []
+        for victim in group:
+            if victim.outcome is None:
+                continue
+            self.done += 1
+            self.tally.victim(victim)
+            if victim.outcome in {"trashed", "deleted", "sent", "stray", "unknown"}:
+                removed.append((victim.remove.file.directory_id, victim.name))
+                self.emptied[directory] = victim.remove.rule
+            elif victim.error in _STALE:
+                stale.append((victim.remove.file.directory_id, victim.name))
+        if removed and self.on_removed is not None:
+            self.on_removed(removed)
+        if stale and self.on_stale is not None:
+            self.on_stale(stale)
+        if self.on_progress is not None:
+            self.on_progress(self.done)
+
+    def _note(self, victims: list[Victim]) -> None:
+        now = int(self.context.now())
+        for victim in victims:
+            if victim.outcome is None:
+                self.withdrawn.append((self.run, victim.seq))
+            else:
+                self.endings.append(victim.ending(self.run, now))
+
+    def _record(self, intents: list[Intent]) -> None:
+        if not (self.endings or self.withdrawn or intents):
+            return
+        self.context.ledger.advance(self.run, endings=self.endings, withdrawn=self.withdrawn, intents=intents)
+        self.endings, self.withdrawn = [], []
+
+    def _left_over(self, plan: Plan, why: str) -> None:
+        left = len(plan.actions) - self.done
+        if left:
+            self.tally.keep(why, left)
+
+    def empty_directories(self, old: Mapping[bytes, Rule]) -> None:
+        """Remove what the run has emptied, and what has long been empty, where the class wants that."""
+        emptied = {directory: rule for directory, rule in self.emptied.items() if rule.remove_empty_dirs}
+        if not (emptied or old) or self.ends():
+            return
+        self._record([])
+        context = self.context
+        rules = (*context.store.config.classes, *emptied.values(), *old.values())
+        empty = EmptyDirectories(
+            self.places,
+            self.remover.directories,
+            context.ledger,
+            self.run,
+            context.now,
+            own_directories(rules),
+            self.remover.patience,
+        )
+        try:
+            self.seq = empty.remove(emptied, old, self.seq, self.ends)
+        finally:
+            self.tally.directories = len(empty.removed)
+            self.tally.errors += empty.errors
+
+    def finish(self) -> RunResult:
+        """Make what was done durable, then record it as final."""
+        self._record([])
+        for place in self.places.places:
+            if place.trash_fd < 0:
+                continue
+            hooks.at("sync.before")
+            try:
+                sync_filesystem(place.trash_fd)
+            except OSError as error:
+                self.tally.errors.append((place.base, f"syncfs: {describe(error)}"))
+            hooks.at("sync.after")
+        context = self.context
+        interrupted = self.done < len(context.plan.actions) and not self.suspended
+        result = replace(
+            self.tally.result(self.run, context.plan, interrupted=interrupted, suspended=self.suspended),
+            index_age_seconds=context.index_age_seconds,
+        )
+        context.ledger.finish_run(self.run, context.now(), result.as_json())
+        return result

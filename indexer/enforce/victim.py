@@ -1,0 +1,142 @@
+"""One file on its way out: what the plan said, what is held of it, and what became of it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from indexer.enforce.rows import Ending, Intent, Plain, path_columns, signed
+from indexer.syscalls.lease import READ, WRITE
+
+if TYPE_CHECKING:
+    from indexer.policy.plan import Remove
+    from indexer.syscalls.stat import FileStat
+
+LEASES = {"readers": WRITE, "writers": READ}
+"""Which lease answers `skip_in_use`; "no" takes none."""
+
+
+class Victim:
+    """A planned removal with the state of the recipe; lives for one batch and never leaves this room."""
+
+    __slots__ = (
+        "allocated",
+        "code",
+        "destroy",
+        "error",
+        "fd",
+        "filesystem",
+        "freed",
+        "lease",
+        "name",
+        "outcome",
+        "path",
+        "remove",
+        "renamed",
+        "seq",
+        "stat",
+        "system",
+        "trash_name",
+    )
+
+    def __init__(self, seq: int, remove: Remove, filesystem: str, trash_name: bytes) -> None:
+        self.seq = seq
+        self.remove = remove
+        self.path = remove.file.path
+        self.name = remove.file.name
+        self.filesystem = filesystem
+        self.destroy = remove.action == "delete"
+        self.system = remove.action == "system-trash"
+        self.trash_name = trash_name
+        self.fd = -1
+        """What pins it: O_RDONLY with the lease, or O_PATH where no lease is taken."""
+        self.stat: FileStat | None = None
+        """As it was when it was pinned; once in the trash and another object, that object's."""
+        self.lease: int | None = None
+        self.renamed = False
+        self.outcome: str | None = None
+        self.error: str | None = None
+        self.code: int | None = None
+        """The errno behind `failed`."""
+        self.freed = 0
+        """Allocated bytes that its end gave back to the filesystem."""
+        self.allocated = remove.file.allocated
+
+    def keep(self, why: str) -> None:
+        """It stays where it is."""
+        self.outcome, self.error = "kept", why
+
+    def fail(self, text: str, code: int | None = None) -> None:
+        """A system call failed, with the errno `code`."""
+        self.outcome, self.error, self.code = "failed", text, code
+
+    def start_over(self) -> None:
+        """Forget how it ended: it goes through the recipe again."""
+        self.let_go()
+        self.outcome = self.error = self.code = None
+
+    def close(self) -> None:
+        """Let go of it; this ends the lease too."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def let_go(self) -> None:
+        """Forget what was found out, so that it can start the recipe again."""
+        self.close()
+        self.stat, self.lease = None, None
+
+    def intent(self) -> Intent:
+        """Return the row that announces it: the figures of the index, replaced by the object's where they differ."""
+        file, rule = self.remove.file, self.remove.rule
+        return Intent(
+            self.seq,
+            *path_columns(self.path),
+            self.filesystem,
+            rule.name,
+            self.remove.action,
+            self.remove.reason,
+            file.size,
+            file.allocated,
+            file.links,
+            file.uid,
+            file.gid,
+            file.mode,
+            signed(file.identity.inode),
+            file.identity.birth_ns,
+            file.mtime * 1_000_000_000,
+            file.used_at,
+            self.remove.clock_at,
+            rule.ttl,
+            self.trash_name.decode(),
+            rule.trash_ttl if self.remove.action == "trash" else None,
+        )
+
+    def ending(self, run: int, now: int) -> Ending | Plain:
+        """Return the row that says what became of it at `now` (Unix seconds)."""
+        assert self.outcome is not None  # noqa: S101 - the recipe ends every victim
+        in_trash = self.outcome in {"trashed", "stray"}
+        file, st = self.remove.file, self.stat
+        if not in_trash and (
+            st is None or (st.size, st.blocks * 512, st.links) == (file.size, file.allocated, file.links)
+        ):
+            return Plain(self.outcome, self.error, now, run, self.seq)
+        assert st is not None  # noqa: S101 - what lies in the trash was pinned
+        until = now + self.remove.rule.trash_ttl if self.outcome == "trashed" else None
+        figures = (st.size, st.blocks * 512, st.links, st.uid, st.gid, st.mode)
+        identity = (signed(st.inode), st.btime_ns, st.mtime_ns)
+        return Ending(self.outcome, self.error, now, 1 if in_trash else None, until, *figures, *identity, run, self.seq)
+
+
+def different(victims: list[Victim], size: int) -> tuple[list[Victim], list[Victim]]:
+    """Return (up to `size` victims of different inodes, the others).
+
+    Two names of one file in hand at once would each look like a reader of the other.
+    """
+    chunk, later = victims[:size], victims[size:]
+    if any(victim.remove.file.links > 1 for victim in chunk):
+        first = {victim.remove.file.identity: victim for victim in reversed(chunk)}
+        twins = [victim for victim in chunk if first[victim.remove.file.identity] is not victim]
+        chunk = [victim for victim in chunk if first[victim.remove.file.identity] is victim]
+        later = twins + later
+    return chunk, later

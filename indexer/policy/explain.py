@@ -1,0 +1,91 @@
+"""Why one file has its class and its date, and what stands in the way of removing it; decides only, like the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from indexer.policy.clocks import compile_clock, file_clock
+from indexer.policy.filename import filename_clock
+from indexer.policy.plan import settled_at
+from indexer.policy.reasons import Blocker
+from indexer.records import NEVER
+
+if TYPE_CHECKING:
+    from indexer.records import IndexedFile
+    from indexer.rules import Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the policy says of one file. Times are Unix seconds."""
+
+    rule: Rule | None
+    clocks: dict[str, int]
+    """The times that the class's clock is made of; the youngest counts."""
+    clock_at: int | None
+    expires_at: int | None
+    blockers: tuple[str, ...]
+    """Everything that stands in the way at this moment, strongest first; empty: a run would take it."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the keys of `explain --json` that the policy knows."""
+        rule = self.rule
+        return {
+            "class": None if rule is None else rule.name,
+            "tier": None if rule is None else rule.tier,
+            "clocks": self.clocks,
+            "clock_at": self.clock_at,
+            "expires_at": self.expires_at,
+            "rule": None if rule is None else rule_json(rule),
+            "blockers": list(self.blockers),
+        }
+
+
+def rule_json(rule: Rule) -> dict[str, Any]:
+    """Return what of a class decides about a file, as the configuration names it; durations are seconds."""
+    return {
+        "class": rule.name,
+        "match": list(rule.match),
+        "exclude": list(rule.exclude),
+        "ttl": rule.ttl,
+        "clock": list(rule.clocks),
+        "arrival_floor": rule.arrival_floor,
+        "min_age": rule.min_age,
+        "action": rule.action,
+        "trash_ttl": rule.trash_ttl if rule.action == "trash" else None,
+    }
+
+
+def explain(
+    file: IndexedFile, rule: Rule | None, *, aged: bool, now: int, protection: str | None = None
+) -> Explanation:
+    """Explain one indexed file at `now` (Unix seconds).
+
+    `rule` and `aged` are the classifier's decision for its path, `protection` the word for a hold or lease, if any.
+    """
+    blockers = [protection] if protection is not None else []
+    if rule is None:
+        return Explanation(None, {}, None, None, (*blockers, Blocker.UNCLASSIFIED))
+    times = {"mtime": file.mtime, "atime": file.used_at, "ctime": file.ctime, "btime": file.btime}
+    if rule.filename_time is not None:
+        times["filename"] = filename_clock(rule.filename_time)(file.name, file.mtime, file.ctime, file.first_seen)
+    clocks: dict[str, int] = {
+        name: file.first_seen if (at := times[name]) is None else at for name in rule.clocks if times[name] != NEVER
+    }
+    if rule.arrival_floor:
+        clocks["first_seen"] = file.first_seen
+    clock = file_clock(compile_clock(rule), file)
+    clock_at = None if clock == NEVER else clock
+    if not aged:
+        return Explanation(rule, clocks, clock_at, None, (*blockers, Blocker.EXCLUDED))
+    if rule.ttl is None:
+        return Explanation(rule, clocks, clock_at, None, (*blockers, Blocker.KEPT_FOREVER))
+    if clock_at is None:
+        return Explanation(rule, clocks, None, None, (*blockers, Blocker.NO_TIME))
+    expires_at = clock_at + rule.ttl
+    if now - settled_at(rule, file) < rule.min_age:
+        blockers.append(Blocker.TOO_YOUNG)
+    if now <= expires_at:
+        blockers.append(Blocker.NOT_DUE)
+    return Explanation(rule, clocks, clock_at, expires_at, tuple(blockers))

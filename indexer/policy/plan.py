@@ -1,0 +1,202 @@
+"""The plan: which files go, why, and what stands in the way. A dry run stops here, so that it *is* the real run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from indexer.policy.decide import Blockers, Keep, Remove, age_of, decide, nobody, recheck, settled_at
+from indexer.policy.evict import evict, evict_unordered
+from indexer.policy.guards import Refusal, everything_breach, fraction_breach, shares_of, within
+from indexer.policy.quota import NOTHING, Demand, Holding, Place, Used
+from indexer.policy.reasons import Blocker
+
+if TYPE_CHECKING:
+    from indexer.policy.watermark import Pressure
+    from indexer.records import IndexedFile
+    from indexer.rules import Guards, Rule
+
+__all__ = ["Blockers", "FilesOf", "Keep", "Plan", "Remove", "decide", "plan", "recheck", "settled_at"]
+
+FilesOf = Callable[[Holding], Iterable["IndexedFile"]]
+"""The files of a class in its order of eviction, or those of a child in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do, complete before its first action."""
+
+    actions: tuple[Remove, ...]
+    """What is past its ttl, the oldest clock first, then by path; then what goes for a quota, in the class's order.
+    The same index always gives the same plan."""
+    kept: Mapping[str, int]
+    """Files that are due and stay, by reason."""
+    truncated: bool
+    """Only the oldest part of what is due is in `actions`."""
+    refused: Refusal | None
+    """A guard's objection: nothing of the plan may be done."""
+    now: int
+    due: int = 0
+    """How many files are due and not blocked, before any cut."""
+    quotas: tuple[Holding, ...] = ()
+    """Classes and children that hold more than their quota, before anything goes; some only warn."""
+    purged: Used = NOTHING
+    """What leaves the trash first, being past its time (allocated bytes)."""
+    pressure: tuple[Pressure, ...] = ()
+    """What is done about filesystems that are too full; the files of it are the last of `actions`."""
+
+    def totals(self) -> dict[str, Any]:
+        """Return files, bytes (apparent) and allocated bytes of the actions: in all, by class and by reason."""
+        total = _nothing()
+        classes: dict[str, dict[str, int]] = {}
+        reasons: dict[str, dict[str, int]] = {}
+        for action in self.actions:
+            for part in (
+                total,
+                classes.setdefault(action.rule.name, _nothing()),
+                reasons.setdefault(str(action.reason), _nothing()),
+            ):
+                part["files"] += 1
+                part["bytes"] += action.file.size
+                part["allocated"] += action.file.allocated
+        return {**total, "classes": classes, "reasons": reasons}
+
+    @property
+    def trash(self) -> Used:
+        """What leaves the trash in all: past its time, and under a watermark."""
+        return sum((pressure.purged for pressure in self.pressure), self.purged)
+
+    def as_json(self, *, shown: int | None = None) -> dict[str, Any]:
+        """Return the document of `plan --json`; with `shown`, only so many of its actions."""
+        refused = self.refused
+        return {
+            "actions": [action.as_json() for action in self.actions[:shown]],
+            "totals": self.totals(),
+            "kept": dict(self.kept),
+            "due": self.due,
+            "truncated": self.truncated,
+            "quotas": [holding.as_json() for holding in self.quotas],
+            "watermarks": [pressure.as_json() for pressure in self.pressure],
+            "purged_files": self.trash.files,
+            "purged_bytes": self.trash.allocated,
+            "refused": None if refused is None else str(refused.guard),
+            "refusal": None if refused is None else {"message": refused.message, "remedy": refused.remedy},
+            "at": self.now,
+        }
+
+
+def _nothing() -> dict[str, int]:
+    return {"files": 0, "bytes": 0, "allocated": 0}
+
+
+def plan(
+    candidates: Iterable[tuple[Rule, IndexedFile]],
+    *,
+    guards: Guards,
+    live_files: int,
+    now: int,
+    blockers: Blockers = nobody,
+    rules: Iterable[Rule] = (),
+    recent: Mapping[str, int] | None = None,
+    limit: int | None = None,
+    standing: Mapping[str, int] | None = None,
+    holdings: Iterable[Holding] = (),
+    files_of: FilesOf = lambda _holding: (),
+    refusal: Refusal | None = None,
+    override: str | None = None,
+) -> Plan:
+    """Decide what goes at `now` (Unix seconds): what is past its ttl, then what is over a quota.
+
+    `candidates` may hold more than what is due (a class by access is found by a lower bound of its clock), in any
+    order. `live_files` is how many files the store has, `recent` how many of each class the runs of the last 24 hours
+    removed, `rules` the whole policy: they are for the guards. `limit` cuts the plan to that many files, the oldest.
+    `standing` are files that stay and are no candidates, by reason: they are counted with the others. `holdings` say
+    what classes and children with a quota hold; `files_of` is asked for the files of those that are over. `refusal` is
+    that of a guard which has spoken already; `override` names the one guard that somebody has set aside.
+    """
+    choice = _Choice(guards.max_files if limit is None else min(limit, guards.max_files), dict(standing or {}))
+    choice.expired(decide(candidates, now=now, blockers=blockers))
+    over = [holding for holding in holdings if holding.over() is not None]
+    for holding in over:
+        need = holding.over(choice.gone(holding.place))
+        if need is not None and holding.rule.evicts:
+            how = evict if holding.child is None else evict_unordered
+            files = files_of(holding)
+            choice.more(how(holding.rule, need, files, now=now, blockers=blockers, on_keep=choice.keep))
+    actions = choice.actions
+    del actions[within((action.file.allocated for action in actions), guards.max_bytes) :]
+    due = sum(choice.planned.values())
+    if due > len(actions):
+        choice.kept[Blocker.POSTPONED] = due - len(actions)
+    shares = shares_of(choice.planned, recent or {}, {rule.name: rule for rule in rules} | choice.rules)
+    breaches = (
+        refusal if due else None,
+        fraction_breach(shares, guards=guards, live_files=live_files, limit=limit),
+        everything_breach(due if limit is None else min(due, limit), live_files, guards),
+    )
+    return Plan(
+        actions=tuple(actions),
+        kept={reason: files for reason, files in sorted(choice.kept.items()) if files},
+        truncated=due > len(actions),
+        refused=next((one for one in breaches if one is not None and one.guard != override), None),
+        now=now,
+        due=due,
+        quotas=tuple(over),
+    )
+
+
+@dataclass(slots=True)
+class _Choice:
+    """A plan in the making: what goes, no more of it than a run may do; what stays; and what both amount to."""
+
+    most: int
+    kept: dict[str, int]
+    planned: dict[str, int] = field(default_factory=dict)
+    """Files that go, by class, before any cut."""
+    rules: dict[str, Rule] = field(default_factory=dict)
+    actions: list[Remove] = field(default_factory=list)
+    taken: dict[Place, Demand] = field(default_factory=dict)
+
+    def keep(self, blocker: str) -> None:
+        """Count a file that stays."""
+        self.kept[blocker] = self.kept.get(blocker, 0) + 1
+
+    def expired(self, decisions: Iterable[Remove | Keep]) -> None:
+        """Take what is past its ttl: of a million files only those that can still be among the oldest are kept."""
+        horizon: tuple[int, bytes, bytes] | None = None
+        oldest, most = self.actions, self.most
+        for decision in decisions:
+            if isinstance(decision, Keep):
+                self.keep(decision.blocker)
+                continue
+            self._count(decision)
+            if horizon is not None and age_of(decision) > horizon:
+                continue
+            oldest.append(decision)
+            if len(oldest) > most + most // 4 + 1024:
+                oldest.sort(key=age_of)
+                del oldest[most:]
+                horizon = age_of(oldest[-1]) if oldest else (0, b"", b"")
+        oldest.sort(key=age_of)
+        del oldest[most:]
+
+    def more(self, removes: Iterable[Remove]) -> None:
+        """Take what goes to make room, after what is past its ttl."""
+        for remove in removes:
+            self._count(remove)
+            if len(self.actions) < self.most:
+                self.actions.append(remove)
+
+    def gone(self, place: Place) -> Used:
+        """Return what a class or child loses by what has been taken so far."""
+        taken = self.taken.get(place)
+        return Used() if taken is None else Used(-taken.files, -taken.allocated)
+
+    def _count(self, remove: Remove) -> None:
+        rule = remove.rule
+        self.planned[rule.name] = self.planned.get(rule.name, 0) + 1
+        self.rules[rule.name] = rule
+        if rule.quota is not None:
+            child = rule.child_of(remove.file.directory) if rule.quota.per == "child" else None
+            self.taken.setdefault((rule.name, child), Demand(0, 0)).take(remove.file)
