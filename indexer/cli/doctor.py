@@ -1,0 +1,79 @@
+"""`doctor`: what is wrong with this machine, this store, this configuration; with remedies, some done at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from indexer.cli._common import PATH, Cli, Column, common_options, confirm_or_refuse, examples
+from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, IndexerError, NoStoreError
+
+if TYPE_CHECKING:
+    from indexer.store import Store
+
+
+@click.command(
+    epilog=examples(
+        "indexer doctor /srv/media",
+        "indexer doctor --json | jq '.checks[] | select(.ok|not)'",
+        "indexer doctor --fix -n",
+    )
+)
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@click.option("--fix", is_flag=True, help="Set what [permissions] asks for; close the store's own files to others.")
+@click.option("-n", "--dry-run", is_flag=True, help="With --fix: say how much would be set, set nothing.")
+@click.option("-y", "--yes", is_flag=True, help="With --fix: do not ask.")
+@common_options
+def doctor(cli: Cli, directory: Path | None, fix: bool, dry_run: bool, yes: bool) -> int:
+    """Check kernel, capabilities, mounts, leases, SQLite, room, trust, permissions and configuration of a store.
+
+    Exit 1 when a check fails. Every failure names its remedy. --fix never changes a file with several names, nor
+    anything through a symbolic link.
+    """
+    from indexer.reports.doctor import doctor as examine
+    from indexer.reports.doctor import examine_machine
+    from indexer.reports.machine import Check
+    from indexer.service.client import service_running
+    from indexer.store import locate_store, open_store
+
+    root = locate_store(directory, cli.store, config_path=cli.config)
+    fixed: dict[str, Any] | None = None
+    try:
+        store = open_store(root, config_path=cli.config)
+    except NoStoreError:
+        raise
+    except IndexerError as error:  # what is wrong is what was asked for
+        checks = [*examine_machine(), Check(error.code, ok=False, detail=error.message, remedy=error.remedy)]
+    else:
+        if fix:
+            fixed = _fix(cli, store, dry_run=dry_run, yes=yes)
+        checks = examine(store)
+        running = service_running(store)
+        remedy = "" if running else "start it with `indexer watch`"
+        checks.append(Check("service", ok=running, detail="running" if running else "not running", remedy=remedy))
+    if cli.out.json:
+        cli.out.document({"checks": [asdict(check) for check in checks], **({"fixed": fixed} if fixed else {})})
+    else:
+        rows = [("ok" if check.ok else "!", check.name, check.detail, check.remedy) for check in checks]
+        cli.out.table((Column(""), "check", "found", "remedy"), rows)
+    return EXIT_DONE if all(check.ok for check in checks) else EXIT_SOME_FAILED
+
+
+def _fix(cli: Cli, store: Store, *, dry_run: bool, yes: bool) -> dict[str, Any]:
+    """Set modes and owners after a look at how many, and ask; return what was done."""
+    from indexer.reports.permissions import mend, mendable
+
+    with store.run_lock():
+        wanted = mendable(store)
+        if wanted.total:
+            question = (
+                f"Set mode, owner or group of {wanted.entries:,} entries, close {wanted.private:,} of the store's?"
+            )
+            confirm_or_refuse(question, yes=yes, dry_run=dry_run)
+        done = wanted if dry_run or not wanted.total else mend(store)
+    verb = "would be set" if dry_run else "set"
+    cli.out.note(f"{verb}: {done.entries:,} entries, {done.private:,} files of the store; left alone: {done.skipped:,}")
+    return {"dry_run": dry_run, "entries": done.entries, "private": done.private, "skipped": done.skipped}

@@ -1,0 +1,71 @@
+"""How an error ends a command: message and remedy on stderr, or a JSON document on stdout; and the exit code."""
+
+from __future__ import annotations
+
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from indexer.errors import EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_USAGE, ConfigError, IndexerError
+from indexer.units import show_text
+
+if TYPE_CHECKING:
+    from indexer.cli.output import Output
+
+REPORT = "please report it with what `-v` prints: https://github.com/storage-indexer/storage-indexer/issues"
+
+
+def show_failure(error: BaseException, out: Output) -> int:
+    """Show an error as `out` wants it and return the exit code."""
+    if isinstance(error, SystemExit):
+        return _exit_code(error)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return EXIT_USAGE
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        _show(out, "interrupted", "interrupted", "what was done until then is in the ledger")
+        return EXIT_INTERRUPTED
+    if isinstance(error, IndexerError):
+        problems = error.problems if isinstance(error, ConfigError) else ()
+        _show(out, error.code, error.message, error.remedy, problems)
+        code = error.exit_code
+    elif isinstance(error, click.ClickException):
+        _show(out, "usage", error.format_message(), _help_of(error))
+        code = EXIT_USAGE
+    else:
+        _show(out, "unexpected", f"unexpected {type(error).__name__}: {_one_line(error)}", REPORT)
+        code = EXIT_SOME_FAILED
+    if out.verbose and not isinstance(error, click.ClickException):
+        out.warn("".join(traceback.format_exception(error)).rstrip())
+    return code
+
+
+def _show(out: Output, code: str, message: str, remedy: str, problems: tuple[dict[str, str], ...] = ()) -> None:
+    if out.json:
+        document: dict[str, Any] = {"code": code, "message": message, "remedy": remedy}
+        if problems:
+            document["problems"] = list(problems)
+        out.document({"error": document})
+        return
+    out.warn(f"indexer: {show_text(message)}", style="red")
+    for problem in problems:
+        where = problem["key"] if problem["file"] in message else f"{problem['file']}: {problem['key']}"
+        out.warn(f"  {where}: {problem['message']}" if where else f"  {problem['message']}")
+        if problem["remedy"]:
+            out.warn(f"      {problem['remedy']}")
+    if remedy and len(problems) != 1:
+        out.warn(f"  {show_text(remedy)}")
+
+
+def _help_of(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"see `{context.command_path} --help`" if context is not None else "see `indexer --help`"
+
+
+def _one_line(error: BaseException) -> str:
+    return show_text(str(error))
+
+
+def _exit_code(error: SystemExit) -> int:
+    return error.code if isinstance(error.code, int) else EXIT_SOME_FAILED

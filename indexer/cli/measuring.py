@@ -1,0 +1,30 @@
+"""`metrics`: the Prometheus text, for node_exporter's textfile collector."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from indexer.cli._common import PATH, Cli, common_options, examples
+
+
+@click.command(
+    epilog=examples(
+        "indexer metrics /srv/media",
+        "indexer metrics /srv/media > F.$$ && mv F.$$ /var/lib/node_exporter/indexer.prom",
+    )
+)
+@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@common_options
+def metrics(cli: Cli, directory: Path | None) -> None:
+    """Print the store's figures as Prometheus text; with a running service also what only it knows."""
+    from indexer.reports import report
+    from indexer.service.metrics import metrics_text
+    from indexer.service.status import status
+
+    store, now = cli.open_store(directory), time.time()
+    text = metrics_text(store, status(store, now), report(store, "usage", int(now)))
+    sys.stdout.write(text.decode())

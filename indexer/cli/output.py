@@ -1,0 +1,126 @@
+"""Results to stdout, everything else to stderr; names escaped, colour and progress on terminals only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from indexer.units import show_text
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    title: str
+    right: bool = False
+    """Align to the right: figures."""
+
+
+@dataclass(slots=True)
+class Output:
+    """How this command may print. `json`: one document on stdout, and nothing else there."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+
+    def document(self, value: object) -> None:
+        """Print one JSON document. Non-ASCII is escaped, so no name can upset a terminal or a locale."""
+        click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None))
+
+    def json_lines(self, values: Iterable[object]) -> None:
+        """Print one JSON document a line, as they come."""
+        for value in values:
+            click.echo(json.dumps(value))
+
+    def text(self, text: str = "", *, style: str = "") -> None:
+        """Print a result for people on stdout; `style` is a colour or `bold`."""
+        click.echo(self._styled(text, style), color=self._color(sys.stdout))
+
+    def note(self, text: str, *, style: str = "") -> None:
+        """Say something on stderr, unless quiet."""
+        if not self.quiet:
+            self.warn(text, style=style)
+
+    def detail(self, text: str) -> None:
+        """Say something on stderr that only `-v` wants to know."""
+        if self.verbose:
+            self.warn(text)
+
+    def warn(self, text: str, *, style: str = "") -> None:
+        """Say something on stderr, whatever the options."""
+        click.echo(self._styled(text, style), err=True, color=self._color(sys.stderr))
+
+    def table(self, columns: Sequence[str | Column], rows: Iterable[Sequence[object]]) -> None:
+        """Print a table on stdout: drawn on a terminal, plain aligned columns elsewhere, whole in both."""
+        heads = [column if isinstance(column, Column) else Column(column) for column in columns]
+        cells = [["" if cell is None else show_text(str(cell)) for cell in row] for row in rows]
+        if sys.stdout.isatty():
+            self._drawn(heads, cells)
+        else:
+            self._plain(heads, cells)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
+        """Show a progress bar on stderr while inside, if stderr is a terminal and nothing speaks against it.
+
+        Yields `update(done, total)`; a total that is not known yet is None.
+        """
+        if self.quiet or self.json or not sys.stderr.isatty():
+            yield _nothing
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True, no_color=not self.color), transient=True) as bar:
+            task = bar.add_task(what, total=total)
+
+            def update(done: int, total: int | None) -> None:
+                bar.update(task, completed=done, total=total)
+
+            yield update
+
+    def _drawn(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        from rich.box import SIMPLE
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
+        for column in columns:
+            table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))  # Text: no markup, no emoji, whatever a file is called
+        Console(no_color=not self.color, highlight=False).print(table)
+
+    def _plain(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        lines = [[column.title for column in columns], *rows]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+        for line in lines:
+            cells = [
+                cell.rjust(width) if column.right else cell.ljust(width)
+                for cell, width, column in zip(line, widths, columns, strict=True)
+            ]
+            click.echo("  ".join(cells).rstrip())
+
+    def _styled(self, text: str, style: str) -> str:
+        safe = "\n".join(show_text(line) for line in text.split("\n"))
+        if not style:
+            return safe
+        return click.style(safe, bold=True) if style == "bold" else click.style(safe, fg=style)
+
+    def _color(self, stream: Any) -> bool:
+        return self.color and bool(stream.isatty())
+
+
+def _nothing(_done: int, _total: int | None) -> None:
+    """Progress that nobody sees."""

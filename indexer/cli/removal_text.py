@@ -1,0 +1,147 @@
+"""What plans, runs and the trash look like to people: plain values in, columns and lines out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from indexer.cli.output import Column
+from indexer.cli.reporting_text import count, when
+from indexer.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SOME_FAILED
+from indexer.units import format_size, show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from indexer.cli.reporting_text import Table
+
+SHOWN = 20
+"""Rows of a plan that a terminal shows."""
+
+
+def plan_table(actions: Iterable[dict[str, Any]], now: int) -> Table:
+    """Return the actions of a plan as a table."""
+    columns: list[str | Column] = ["action", "path", "class", Column("on disk", right=True), "reason", "expired"]
+    return columns, [
+        [
+            action["action"],
+            action["path"],
+            action["class"],
+            format_size(action["allocated"]),
+            action["reason"],
+            when(action["expires_at"], now),
+        ]
+        for action in actions
+    ]
+
+
+def plan_lines(plan: dict[str, Any]) -> Iterator[str]:
+    """Yield the totals of a plan: by class, what stays and why, and whether it is all of what is due."""
+    totals = plan["totals"]
+    if not totals["files"]:
+        yield "Nothing is due." if not plan["due"] else "Nothing that is due fits into the limits."
+    else:
+        yield f"{count(totals['files'])}, {format_size(totals['allocated'])} on disk would go:"
+        for name, part in totals["classes"].items():
+            yield f"  {name}: {count(part['files'])}, {format_size(part['allocated'])}"
+    yield from _trash_lines(plan)
+    yield from _watermark_lines(plan.get("watermarks", ()))
+    yield from _kept(plan["kept"])
+    if plan["truncated"]:
+        yield f"Only the oldest part of {count(plan['due'])} that are due; the next run goes on."
+
+
+def _trash_lines(document: dict[str, Any]) -> Iterator[str]:
+    if document.get("purged_files"):
+        yield f"From the trash: {count(document['purged_files'])}, {format_size(document['purged_bytes'])}"
+
+
+def _watermark_lines(watermarks: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for mark in watermarks:
+        needed = [format_size(mark["needed_bytes"])] if mark["needed_bytes"] else []
+        needed += [f"{mark['needed_files']:,} inodes"] if mark["needed_files"] else []
+        end = f"; stopped: {mark['stopped']}" if mark["stopped"] else ""
+        where = show_text(mark["filesystem"]) or "the store's filesystem"
+        yield f"Too full ({mark['mark']}): {where} needs {' and '.join(needed)}, the trash first{end}"
+
+
+def _kept(kept: dict[str, int]) -> Iterator[str]:
+    if kept:
+        yield "Kept: " + ", ".join(f"{files:,} {reason}" for reason, files in kept.items())
+
+
+def refusal_lines(document: dict[str, Any]) -> Iterator[str]:
+    """Yield why a plan or run is refused and what to do; nothing when it is not."""
+    if document["refused"] is not None:
+        refusal = document.get("refusal") or {}
+        yield f"Refused ({document['refused']}): {refusal.get('message', '')}".removesuffix(": ")
+        if refusal.get("remedy"):
+            yield f"  {refusal['remedy']}"
+
+
+def result_lines(result: dict[str, Any], store: str = "") -> Iterator[str]:
+    """Yield what a run did, or a dry run would do."""
+    if result["refused"] is not None and not result["files_removed"]:
+        return
+    verb = "Would remove" if result["dry_run"] else "Removed"
+    parts = []
+    if result["bytes_trashed"]:
+        parts.append(f"{format_size(result['bytes_trashed'])} to the trash")
+    if result["bytes_freed"] or not parts:
+        parts.append(f"{format_size(result['bytes_freed'])} freed")
+    run = "" if result["run"] is None else f" (run {result['run']})"
+    yield f"{verb} {count(result['files_removed'])}: {', '.join(parts)}{run}"
+    if len(result["classes"]) > 1:
+        for name, part in result["classes"].items():
+            size = format_size(part["bytes_trashed"] + part["bytes_freed"])
+            yield f"  {name}: {count(part['files_removed'])}, {size}"
+    yield from _trash_lines(result)
+    yield from _watermark_lines(result.get("watermarks", ()))
+    if result["directories_removed"]:
+        yield f"Empty directories removed: {result['directories_removed']:,}"
+    yield from _kept(result["kept"])
+    if result["truncated"]:
+        yield "Only the oldest part of what is due; the next run goes on."
+    if result.get("suspended"):
+        yield "Gave up after too many failures in a row."
+    if result.get("interrupted"):
+        yield "Interrupted: what was done is in the ledger."
+    if any(mark.get("purged_files") for mark in result.get("watermarks", ())):
+        yield "What a watermark took from the trash cannot be brought back."
+    elif not result["dry_run"] and result["run"] is not None and result["bytes_trashed"]:
+        yield f"Undo with: indexer {store}restore --run {result['run']}"
+
+
+def error_lines(errors: Iterable[dict[str, str]]) -> Iterator[str]:
+    """Yield each failed item."""
+    for error in errors:
+        yield show_text(f"{error['path']}: {error['error']}" if error["path"] else error["error"])
+
+
+def exit_code(result: dict[str, Any]) -> int:
+    """Return what a command with this result exits with."""
+    if result.get("refused") is not None:
+        return EXIT_REFUSED
+    if result.get("interrupted"):
+        return EXIT_INTERRUPTED
+    return EXIT_SOME_FAILED if result.get("errors") else EXIT_DONE
+
+
+def trash_table(items: Iterable[dict[str, Any]], now: int) -> Table:
+    """Return what lies in the trash as a table."""
+    columns: list[str | Column] = [
+        Column("run", right=True),
+        "path",
+        "class",
+        Column("on disk", right=True),
+        "restorable until",
+    ]
+    return columns, [
+        [
+            item["run"],
+            item["path"],
+            item["class"],
+            format_size(item["bytes"]),
+            "" if item["restorable_until"] is None else when(item["restorable_until"], now),
+        ]
+        for item in items
+    ]

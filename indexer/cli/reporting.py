@@ -1,0 +1,191 @@
+"""`report`, `sql` and `explain`."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from indexer.cli._common import PATH, Cli, common_options, examples, path_operands, paths_options
+from indexer.cli.reporting_text import TABLE_DROPS, USAGE_DROPS, columns_of, explain_lines, fit, table, usage_table
+from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
+from indexer.units import format_size, parse_duration, show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from indexer.cli.reporting_text import Table
+    from indexer.manager import StorageManager
+
+REPORTS = ("usage", "tiers", "quotas", "expiring", "largest", "stale", "growth", "drift", "runs", "holds", "html")
+SHOWN = 20
+"""Single files that a table for people shows, unless --top says otherwise."""
+SQL_HEAP = 512 * 1024**2
+"""Bytes that SQLite may take in this process, which answers one query and ends."""
+
+
+@click.command(
+    epilog=examples(
+        "indexer report usage",
+        "indexer report usage --by child --class uploads",
+        "indexer report expiring --within 14d --by owner",
+        "indexer report largest /srv/media --under frames --top 50 --csv",
+        "indexer report stale --within 180d --by owner",
+        "indexer report growth --within 7d",
+        "indexer report html report.html",
+    )
+)
+@click.argument("name", type=click.Choice(REPORTS))
+@click.argument("operands", metavar="[FILE] [DIR]", nargs=-1, type=PATH)
+@click.option("--under", type=PATH, metavar="PATH", help="Only this subtree.")
+@click.option("--class", "class_name", metavar="C", help="Only this class.")
+@click.option("--within", metavar="AGE", help="expiring: how far ahead (7d). stale: unused (90d). growth: back (30d).")
+@click.option("--by", type=click.Choice(("class", "child", "owner", "day")), help="Sums instead of single files.")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="How many rows.")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values: plain numbers, times in Unix seconds.")
+@common_options
+def report(
+    cli: Cli,
+    name: str,
+    operands: tuple[Path, ...],
+    under: Path | None,
+    class_name: str | None,
+    within: str | None,
+    by: str | None,
+    top: int | None,
+    as_csv: bool,
+) -> None:
+    """Show a table: what is used, what goes soon, what is large.
+
+    `html` writes all of it, with charts, as one page to FILE. `drift` compares a sample (--top) with the tree itself.
+    """
+    if name == "html":
+        page(cli, operands, [under, class_name, within, by, top, as_csv or None])
+        return
+    if len(operands) > 1:
+        raise UsageError(f"`report {name}` takes one DIR", remedy="Only `report html` writes to a FILE.")
+    manager = cli.manager(operands[0] if operands else None)
+    options: dict[str, Any] = {"class_name": class_name, "by": by, "top": top}
+    options["within"] = parse_duration(within) if within is not None else None
+    options["under"] = operand(manager, under) if under is not None else None
+    shown = top
+    if name in {"expiring", "stale"} and by is None and top is None and not (cli.out.json or as_csv):
+        shown = SHOWN
+        options["top"] = SHOWN + 1
+    rows = manager.report(name, **options)
+    if cli.out.json:
+        cli.out.document({"rows": rows})
+    elif as_csv:
+        write_csv(list(rows[0]) if rows else [], ([*row.values()] for row in rows))
+    elif not rows:
+        cli.out.note("nothing to show")
+    else:
+        now = int(time.time())
+        if name == "usage" and by in {None, "class"}:
+            show(cli, usage_table(rows, now, bars=sys.stdout.isatty()), USAGE_DROPS)
+        else:
+            show(cli, table(rows[:shown], now, bars=sys.stdout.isatty()), TABLE_DROPS)
+            if shown is not None and len(rows) > shown:
+                cli.out.note("… and more: --top N, --by, --csv or --json")
+
+
+@click.command(
+    epilog=examples(
+        'indexer sql "SELECT * FROM usage_by_class"',
+        "indexer sql \"SELECT path, size FROM files WHERE class = 'uploads' ORDER BY size DESC LIMIT 10\" --csv",
+        "indexer sql - < question.sql",
+    )
+)
+@click.argument("query", metavar="QUERY|-")
+@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values.")
+@click.option("--timeout", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS")
+@click.option("--max-rows", type=click.IntRange(min=1), default=100_000, show_default=True, metavar="N")
+@common_options
+def sql(cli: Cli, query: str, as_csv: bool, timeout: float, max_rows: int) -> None:
+    """Run one read-only QUERY on the views (files, expired, usage_by_class, runs …); - reads it from standard input.
+
+    Times are Unix seconds, sizes bytes. The views and their columns are in the SQL reference.
+    """
+    text = sys.stdin.read() if query == "-" else query
+    found = cli.manager().sql(text, timeout=timeout, max_rows=max_rows, heap=SQL_HEAP)
+    rows = [[value.hex() if isinstance(value, bytes) else value for value in row] for row in found["rows"]]
+    if cli.out.json:
+        cli.out.document({**found, "rows": rows})
+    elif as_csv:
+        write_csv(found["columns"], rows)
+    else:
+        cli.out.table(columns_of(found["columns"], rows), rows)
+    if found["truncated"]:
+        cli.out.note(f"only the first {max_rows:,} rows: --max-rows gives more", style="yellow")
+
+
+@click.command(
+    epilog=examples("indexer explain uploads/film.mp4", "find . -name '*.tmp' | indexer explain --paths-from -")
+)
+@paths_options
+@common_options
+def explain(cli: Cli, paths: tuple[Path, ...], paths_from: Path | None, nul: bool) -> int:
+    """Say why each PATH has its class and date and what stands in its way; for a removed path: when, why, by which run.
+
+    Exit 1 when a path is neither in the index nor in the ledger.
+    """
+    found = []
+    for path in path_operands(paths, paths_from, nul=nul):
+        manager = cli.manager_of(path)
+        found.append(manager.explain(operand(manager, path)))
+    if cli.out.json:
+        cli.out.document(found[0] if len(found) == 1 and paths_from is None else found)
+    else:
+        now = int(time.time())
+        for number, document in enumerate(found):
+            if number:
+                cli.out.text()
+            for line in explain_lines(document, now):
+                cli.out.text(line)
+    unknown = any(document["kind"] is None and document["removed"] is None for document in found)
+    return EXIT_SOME_FAILED if unknown else EXIT_DONE
+
+
+def page(cli: Cli, operands: Sequence[Path], narrowing: Sequence[object]) -> None:
+    """Write `report html FILE [DIR]`."""
+    if not 1 <= len(operands) <= 2:
+        raise UsageError("`report html` takes a FILE to write, and a DIR", remedy="indexer report html report.html")
+    if any(option is not None for option in narrowing):
+        raise UsageError("`report html` tells of the whole store", remedy="Leave the options out.")
+    file = operands[0]
+    written = cli.manager(operands[1] if len(operands) == 2 else None).write_page(file)
+    if cli.out.json:
+        cli.out.document({"file": str(file), "bytes": written})
+    else:
+        cli.out.note(f"{file}: {format_size(written)}, opens in any browser")
+
+
+def show(cli: Cli, drawn: Table, drop: Iterable[str]) -> None:
+    """Print a table; on a narrow terminal without the columns that matter least."""
+    if sys.stdout.isatty():
+        drawn = fit(drawn, shutil.get_terminal_size().columns, drop)
+    cli.out.table(*drawn)
+
+
+def operand(manager: StorageManager, path: Path) -> bytes:
+    """Return a PATH operand relative to the store: as the shell means it, else (with -C) from the store's root."""
+    try:
+        return manager.relative(Path.cwd() / path)
+    except UsageError:
+        if path.is_absolute():
+            raise
+        return manager.relative(path)
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write comma-separated values to stdout; on a terminal, what could upset it is escaped."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    if sys.stdout.isatty():
+        rows = ([show_text(value) if isinstance(value, str) else value for value in row] for row in rows)
+    writer.writerows(rows)

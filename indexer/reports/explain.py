@@ -1,0 +1,145 @@
+"""Why one path has its class and its date, what stands in its way, and what became of it if it was removed."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Any
+
+from indexer.index.queries import Reader
+from indexer.index.questions import usage_below
+from indexer.policy.classes import Classifier
+from indexer.policy.explain import explain as explain_file
+from indexer.policy.explain import rule_json
+from indexer.policy.reasons import Blocker, Guard
+from indexer.reports.reading import open_ledger
+from indexer.units import text_of
+
+if TYPE_CHECKING:
+    from indexer.enforce.ledger import Ledger
+    from indexer.records import IndexedFile
+    from indexer.store import Store
+
+_KINDS = {stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFDIR: "directory"}
+
+
+def explain(store: Store, path: bytes, now: int) -> dict[str, Any]:
+    """Explain `path` (relative to the root) at `now` (Unix seconds); the keys of `explain --json`.
+
+    `kind` is file, symlink, other or directory, None for what is not in the index; its class is told all the same.
+    `removed` is the last action that took a file at this path away, also when it came back or was made anew.
+    Raises NotScannedError, IndexDatabaseError, LedgerError.
+    """
+    classifier = Classifier(store.config.classes, store.config.store.ignore)
+    ledger = open_ledger(store)
+    try:
+        protection = None if ledger is None else ledger.protection(now).blocker(path)
+        with Reader.open(store.index_path) as reader:
+            file = reader.file(path)
+            directory = reader.directory_id(path) if file is None else None
+            if file is not None:
+                found = _file(store, classifier, file, now, protection)
+            elif directory is not None:
+                found = _directory(reader, classifier, path, directory, protection)
+            else:
+                found = _absent(classifier, path, protection)
+        removed = None if ledger is None else _removed(ledger, path)
+    finally:
+        if ledger is not None:
+            ledger.close()
+    return {"path": text_of(path), **found, "removed": removed}
+
+
+def _file(store: Store, classifier: Classifier, file: IndexedFile, now: int, protection: str | None) -> dict[str, Any]:
+    index, aged = classifier.of(file.path)
+    rule = None if index is None else classifier.rules[index]
+    found = explain_file(file, rule, aged=aged, now=now, protection=protection).as_json()
+    if store.config.store.mode == "report":
+        found["blockers"].append(Guard.MODE)
+    return {
+        "kind": _KINDS.get(stat.S_IFMT(file.mode), "other"),
+        **found,
+        "bytes": file.size,
+        "allocated": file.allocated,
+        "links": file.links,
+        "uid": file.uid,
+        "times": {
+            "mtime": file.mtime,
+            "atime": file.atime,
+            "used_at": file.used_at,
+            "ctime": file.ctime,
+            "btime": file.btime,
+            "first_seen": file.first_seen,
+        },
+    }
+
+
+def _directory(
+    reader: Reader, classifier: Classifier, path: bytes, directory: int, protection: str | None
+) -> dict[str, Any]:
+    """A directory has no date of its own: its class is that of the names in it, where they all have one."""
+    rules = classifier.at(path)
+    rule = classifier.rules[rules.index] if rules.constant and rules.index is not None else None
+    usage = usage_below(reader, directory)
+    return {
+        "kind": "directory",
+        **_without_times(None if rule is None else rule_json(rule), None if rule is None else rule.tier),
+        "blockers": [protection] if protection is not None else [],
+        "files": sum(part[0] for part in usage.values()),
+        "bytes": sum(part[1] for part in usage.values()),
+        "allocated": sum(part[2] for part in usage.values()),
+    }
+
+
+def _absent(classifier: Classifier, path: bytes, protection: str | None) -> dict[str, Any]:
+    """A path that the index does not know: what a file there would be."""
+    directory, _, name = path.rpartition(b"/")
+    rules = classifier.at(directory)
+    index, aged = rules.of(name)
+    blockers: list[str] = [protection] if protection is not None else []
+    blockers.append(Blocker.IGNORED if rules.ignored(name, False) else Blocker.NOT_INDEXED)
+    if index is None:
+        return {"kind": None, **_without_times(None, None), "blockers": [*blockers, Blocker.UNCLASSIFIED]}
+    rule = classifier.rules[index]
+    if not aged:
+        blockers.append(Blocker.EXCLUDED)
+    return {"kind": None, **_without_times(rule_json(rule), rule.tier), "blockers": blockers}
+
+
+def _without_times(rule: dict[str, Any] | None, tier: str | None) -> dict[str, Any]:
+    return {
+        "class": None if rule is None else rule["class"],
+        "tier": tier,
+        "clocks": {},
+        "clock_at": None,
+        "expires_at": None,
+        "rule": rule,
+    }
+
+
+def _removed(ledger: Ledger, path: bytes) -> dict[str, Any] | None:
+    action = ledger.removed(path)
+    if action is None:
+        return None
+    run = ledger.run(action.run)
+    due = action.clock_at is not None and action.ttl is not None
+    return {
+        "run": action.run,
+        "at": action.at,
+        "action": action.action,
+        "outcome": action.outcome,
+        "reason": action.reason,
+        "rule": {
+            "class": action.class_name,
+            "ttl": action.ttl,
+            "clock_at": action.clock_at,
+            "expires_at": (action.clock_at or 0) + (action.ttl or 0) if due else None,
+        },
+        "policy": None if run is None else run.policy,
+        "kind": None if run is None else run.kind,
+        "trigger": None if run is None else run.trigger,
+        "user": None if run is None else run.user,
+        "bytes": action.size,
+        "allocated": action.allocated,
+        "restorable_until": action.restorable_until if action.in_trash else None,
+        "restored_to": None if action.restored_to is None else text_of(action.restored_to),
+    }

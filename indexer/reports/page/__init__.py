@@ -1,0 +1,1 @@
+"""`report html`: one page with all that the reports tell, in one file that needs nothing else and asks no network."""

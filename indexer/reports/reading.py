@@ -1,0 +1,86 @@
+"""A store opened for questions: the index with all views on it, and the ledger beside it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from indexer.config.globs import prefix_of
+from indexer.errors import UsageError
+from indexer.index.queries import Reader
+from indexer.index.views import install
+from indexer.units import show_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from indexer.enforce.ledger import Ledger
+    from indexer.rules import Rule
+    from indexer.store import Store
+
+
+def open_views(store: Store, now: int) -> Reader:
+    """Open the store's index with the views of the contract; `now` (Unix seconds) is the moment they tell of.
+
+    Raises NotScannedError, IndexDatabaseError.
+    """
+    reader = Reader.open(store.index_path)
+    try:
+        install(
+            reader,
+            now=lambda: now,
+            ledger=store.ledger_path,
+            protection=_protection(store, now),
+            prefixes=prefixes(store.config.classes),
+        )
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
+def open_ledger(store: Store) -> Ledger | None:
+    """Open the ledger for reading; None where nothing has ever been removed or held. Raises LedgerError."""
+    if not store.ledger_path.exists():
+        return None
+    from indexer.enforce.ledger import Ledger
+
+    return Ledger.open(store.ledger_path, read_only=True)
+
+
+def prefixes(rules: tuple[Rule, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the directories that are a class's own, from globs such as `uploads/**`."""
+    found = {rule.name: [prefix_of(glob) for glob in rule.match] for rule in rules}
+    return {
+        name: tuple(re.sub(r"\\(.)", r"\1", prefix) for prefix in candidates if prefix)
+        for name, candidates in found.items()
+    }
+
+
+def directory_below(reader: Reader, under: bytes) -> int | None:
+    """Return the id of the directory that narrows a report; None for the whole store. Raises UsageError."""
+    if not under:
+        return None
+    found = reader.directory_id(under)
+    if found is None:
+        raise UsageError(
+            f"{show_name(under)} is not a directory of the index", remedy="Name a directory below the store's root."
+        )
+    return found
+
+
+def _protection(store: Store, now: int) -> Callable[[bytes], str | None]:
+    """Return the look-up of holds and leases; the ledger is read at the first question only."""
+    blocker: list[Callable[[bytes], str | None]] = []
+
+    def protected(path: bytes) -> str | None:
+        if not blocker:
+            ledger = open_ledger(store)
+            if ledger is None:
+                blocker.append(lambda _path: None)
+            else:
+                with ledger:
+                    blocker.append(ledger.protection(now).blocker)
+        return blocker[0](path)
+
+    return protected

@@ -1,0 +1,1 @@
+"""The service: one writer thread per store, a control socket for everybody else."""

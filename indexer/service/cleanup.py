@@ -1,0 +1,283 @@
+"""One run from store to result: current index → candidates → plan → removal. The same for command, API and schedule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from indexer.enforce.ledger import Ledger
+from indexer.enforce.recheck import rechecker
+from indexer.enforce.result import RunResult
+from indexer.enforce.run import execute
+from indexer.enforce.trash import PurgeResult, purge_trash
+from indexer.errors import BusyError, IndexDatabaseError, NotScannedError, ServiceError
+from indexer.index.frozen import open_frozen
+from indexer.index.opening import open_filesystems, open_index
+from indexer.index.queries import Reader
+from indexer.policy.classes import Classifier
+from indexer.scan import quick_scan
+from indexer.service.client import request, service_running
+from indexer.service.forecast import foretell
+from indexer.service.planning import EVERYTHING, Scope, blockers_of, decide_all
+from indexer.service.policy import index_policy
+from indexer.service.pressure import Relieving
+from indexer.service.relief import merged
+from indexer.service.sampling import take_sample
+from indexer.service.trouble import trouble_of
+from indexer.service.wall import moment, note, stepped
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from indexer.config.model import Config
+    from indexer.index.apply import Index
+    from indexer.policy.plan import Plan
+    from indexer.service.comparison import PolicyChange
+    from indexer.service.planning import Chosen
+    from indexer.service.written import Written
+    from indexer.store import Store
+
+SETTLE_SECONDS = 30.0
+"""How long a run waits for the service to catch up before it goes by what the index says."""
+
+__all__ = ["Current", "Scope", "compare", "current_index", "make_plan", "preview", "run"]
+
+
+@dataclass(slots=True)
+class Current:
+    """An index that has been brought up to date as far as this caller may."""
+
+    store: Store
+    reader: Reader
+    index: Index | None
+    """The write side, when no service runs and this process holds its lock."""
+    age_seconds: int
+
+
+@contextmanager
+def current_index(store: Store, clock: Callable[[], float], *, scan: bool = True) -> Iterator[Current]:
+    """Bring the index up to date: ask the service to settle, or without one make a quick pass; then open it.
+
+    `scan=False` goes by what is there. Raises NotScannedError, ServiceError, IndexDatabaseError, FilesystemError.
+    """
+    with ExitStack() as stack:
+        index: Index | None = None
+        if service_running(store):
+            _settle(store, scan=scan)
+        elif os.access(store.state, os.W_OK, effective_ids=True):
+            index = _own_index(store, clock, stack, scan=scan)
+        reader = stack.enter_context(Reader.open(store.index_path))
+        if not reader.complete:
+            raise NotScannedError(
+                f"{store.root}: the first scan is not complete", remedy="run `indexer scan`, or wait for the service"
+            )
+        if index is None and reader.meta("policy") != index_policy(store.config).fingerprint:
+            raise ServiceError(
+                "the service still works by an older configuration, or is just reclassifying",
+                remedy="restart `indexer watch`, or try again in a moment",
+            )
+        last = int(reader.meta("last_reconcile") or 0)
+        yield Current(store, reader, index, 0 if index is not None and scan else max(0, int(clock()) - last))
+
+
+def _settle(store: Store, *, scan: bool) -> None:
+    if not scan:
+        return
+    try:
+        request(store, "settle", SETTLE_SECONDS + 5, timeout=SETTLE_SECONDS)
+    except ServiceError:
+        return  # it is still reconciling: every file is verified once more before it goes, and the result tells the age
+
+
+def _own_index(store: Store, clock: Callable[[], float], stack: ExitStack, *, scan: bool) -> Index | None:
+    try:
+        stack.enter_context(store.service_lock())
+    except BusyError:
+        return None
+    filesystems = open_filesystems(store)
+    for filesystem in filesystems:
+        stack.callback(os.close, filesystem.fd)
+    index = open_index(store, filesystems, index_policy(store.config), None, clock())
+    stack.callback(index.close)
+    if scan:
+        quick_scan(index, clock)
+    return index
+
+
+def make_plan(
+    current: Current, ledger: Ledger | None, now: int, scope: Scope = EVERYTHING, *, recent: bool = True
+) -> Plan:
+    """Decide what goes at `now` (Unix seconds); touches nothing. Raises UsageError for an unknown class."""
+    return decide_all(current.store.config, current.reader, ledger, now, scope, recent=recent)
+
+
+def compare(
+    store: Store, clock: Callable[[], float], scope: Scope, policy: Path, *, at: int | None, scan: bool
+) -> PolicyChange:
+    """Return what the policy in the file `policy` would change. Raises ConfigError for an invalid one."""
+    from indexer.config.load import load_config
+    from indexer.service.comparison import policy_change
+
+    new = load_config(policy, store_path=store.root)
+    with ExitStack() as stack:
+        current = stack.enter_context(current_index(store, clock, scan=scan))
+        ledger = _ledger_to_read(store, stack)
+        return policy_change(store.config, new, current.reader, ledger, int(clock()) if at is None else at, scope)
+
+
+def preview(store: Store, clock: Callable[[], float], scope: Scope, *, at: int | None, scan: bool) -> Plan:
+    """Return what a run would do now, or (`at`, Unix seconds) would do then if nothing changed until then."""
+    with ExitStack() as stack:
+        current = stack.enter_context(current_index(store, clock, scan=scan))
+        ledger = _ledger_to_read(store, stack)
+        made = make_plan(current, ledger, int(clock()) if at is None else at, scope)
+        return made if scope.class_name is not None else foretell(made, store, current.reader, ledger)
+
+
+def run(
+    store: Store,
+    clock: Callable[[], float],
+    scope: Scope,
+    *,
+    kind: str,
+    trigger: str = "command",
+    dry_run: bool = False,
+    scan: bool = True,
+    wait: float = 0.0,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int], None] | None = None,
+    still: Callable[[Ledger], bool] = lambda _: True,
+    written: Written | None = None,
+) -> RunResult:
+    """Make the plan and do it (`kind` is expire or cleanup; cleanup empties the trash of what is past its time first).
+
+    `wait` is how long (seconds) to wait for another run. `still` is asked under the run lock whether the run is wanted
+    still; when it is not (another process has done it meanwhile), the result is `skipped`. Nothing goes that a
+    `written` plan does not name. Raises BusyError, NotScannedError, LedgerError and what `current_index` raises; a
+    guard's refusal is in the result.
+    """
+    scope = replace(scope, ttl_only=kind == "expire", quota_only=kind == "quota")
+    chosen: Chosen = written.chosen if written is not None else lambda _file: True
+    with ExitStack() as stack:
+        if dry_run:
+            current = stack.enter_context(current_index(store, clock, scan=scan))
+            known = _ledger_to_read(store, stack)
+            decided = decide_all(store.config, current.reader, known, int(clock()), scope, chosen=chosen)
+            if kind == "cleanup":
+                decided = foretell(decided, store, current.reader, known, scope.override, chosen)
+            decided = _named(decided, written, current.reader, known, store.config)
+            return RunResult.planned(decided, index_age_seconds=current.age_seconds)
+        stack.enter_context(store.run_lock(wait=wait))
+        ledger = stack.enter_context(Ledger.open(store.ledger_path))
+        if not still(ledger):
+            return RunResult(skipped=True)
+        current = _index_anyway(stack, store, ledger, clock, scan=scan)
+        root_fd = store.open_root()
+        stack.callback(os.close, root_fd)
+        purged = PurgeResult()
+        if kind == "cleanup" and store.config.store.mode == "enforce":
+            purged = purge_trash(store=store, root_fd=root_fd, ledger=ledger, now=clock, trigger=trigger)
+        at = moment()
+        stop_clock = stepped(ledger, store.config.guards, at)
+        decided = decide_all(
+            store.config, current.reader, ledger, int(clock()), scope, refusal=stop_clock, chosen=chosen
+        )
+        decided = _named(decided, written, current.reader, ledger, store.config)
+        if stop_clock is None or scope.override == stop_clock.guard:
+            note(ledger, at)
+        if scope.override is not None:
+            trigger = f"override {scope.override}"
+        index = current.index
+        take_sample(store, current.reader, ledger, int(clock()))
+        again = rechecker(Classifier(store.config.classes, store.config.store.ignore))
+        result = execute(
+            decided,
+            store=store,
+            root_fd=root_fd,
+            ledger=ledger,
+            recheck=again,
+            now=clock,
+            on_removed=index.forget if index is not None else None,
+            on_stale=index.forget if index is not None else None,
+            on_progress=progress,
+            kind=kind,
+            trigger=trigger,
+            stop=stop,
+            index_age_seconds=current.age_seconds,
+        )
+        if index is not None and result.directories_removed:
+            quick_scan(index, clock)
+        result = replace(
+            result,
+            bytes_freed=result.bytes_freed + purged.bytes_freed,
+            errors=(*result.errors, *purged.errors),
+            purged_files=purged.files_removed,
+            purged_bytes=purged.bytes_freed,
+        )
+        if kind != "cleanup" or result.refused is not None or result.interrupted or store.config.watermark is None:
+            return result
+        if written is not None and not written.watermarks:
+            return result
+        if index is None and service_running(store):
+            _settle(store, scan=scan)
+        current.reader.forget()
+        relieving = Relieving(
+            store,
+            current.reader,
+            ledger,
+            root_fd,
+            again,
+            clock,
+            on_removed=index.forget if index is not None else None,
+            trigger=trigger,
+            stop=stop,
+            progress=progress,
+            override=scope.override,
+            chosen=chosen,
+        )
+        result = merged(result, relieving.all())
+        return result if written is None else written.unasked(decided, result)
+
+
+def _named(plan: Plan, written: Written | None, reader: Reader, ledger: Ledger | None, config: Config) -> Plan:
+    """Return the plan, telling of what a written one names and it does not take."""
+    if written is None:
+        return plan
+    blockers = blockers_of(reader, ledger.protection(plan.now) if ledger is not None else None)
+    return written.skipped(plan, reader, {rule.name: rule for rule in config.classes}, blockers)
+
+
+def _index_anyway(stack: ExitStack, store: Store, ledger: Ledger, clock: Callable[[], float], *, scan: bool) -> Current:
+    """Open the index also on a full disk, which is when removing matters most.
+
+    With the room that the ledger had put aside; where that does not do (no inode for SQLite's side files), the index is
+    read as it is, and the next scan brings it up to date.
+    """
+    # SQLite has several words for no room: the disk is full, an I/O error, a file that cannot be opened.
+    mending = {"disk_full", "index_error"}
+    try:
+        return stack.enter_context(current_index(store, clock, scan=scan))
+    except Exception as error:
+        if trouble_of(error) not in mending:
+            raise
+    ledger.give_room()
+    try:
+        return stack.enter_context(current_index(store, clock, scan=scan))
+    except Exception as error:
+        if trouble_of(error) not in mending and not isinstance(error, IndexDatabaseError):
+            raise
+    stack.enter_context(store.service_lock())
+    reader = stack.enter_context(open_frozen(store.index_path))
+    if not reader.complete:
+        raise NotScannedError(f"{store.root}: the first scan is not complete", remedy="make room, then `indexer scan`")
+    last = int(reader.meta("last_reconcile") or 0)
+    return Current(store, reader, None, max(0, int(clock()) - last))
+
+
+def _ledger_to_read(store: Store, stack: ExitStack) -> Ledger | None:
+    if not store.ledger_path.exists():
+        return None
+    return stack.enter_context(Ledger.open(store.ledger_path, read_only=True))

@@ -1,0 +1,132 @@
+"""From an index to a plan: what is due, what classes and children hold, and whose files give way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from indexer.errors import UsageError
+from indexer.policy.plan import Plan, plan
+from indexer.policy.quota import Holding, in_true_order
+from indexer.policy.reasons import Blocker
+from indexer.reports.holdings import holdings
+
+if TYPE_CHECKING:
+    from indexer.config.model import Config
+    from indexer.enforce.ledger import Ledger
+    from indexer.enforce.protection import Protection
+    from indexer.index.queries import Reader
+    from indexer.policy.guards import Refusal
+    from indexer.records import IndexedFile
+    from indexer.rules import Rule
+
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a run is narrowed to."""
+
+    class_name: str | None = None
+    under: bytes = b""
+    """A subtree, relative to the root; b"" is the whole store."""
+    limit: int | None = None
+    override: str | None = None
+    """The guard that somebody has set aside for this run."""
+    ttl_only: bool = False
+    """Only what is past its ttl: `expire`."""
+    quota_only: bool = False
+    """Only classes over their quota; what is past its ttl in them goes first all the same."""
+
+    @property
+    def whole(self) -> bool:
+        """All of the store: a part of a class cannot be held against its quota."""
+        return not self.under
+
+
+EVERYTHING = Scope()
+Chosen = Callable[["IndexedFile"], bool]
+"""Whether a file may be part of a plan at all; what a written plan narrows a run to."""
+
+
+def _any(_file: IndexedFile) -> bool:
+    return True
+
+
+def decide_all(
+    config: Config,
+    reader: Reader,
+    ledger: Ledger | None,
+    now: int,
+    scope: Scope = EVERYTHING,
+    *,
+    recent: bool = True,
+    refusal: Refusal | None = None,
+    chosen: Chosen = _any,
+) -> Plan:
+    """Decide what goes at `now` (Unix seconds); touches nothing. Raises UsageError for an unknown class."""
+    rules = [rule for rule in config.classes if scope.class_name in {None, rule.name}]
+    if scope.class_name is not None and not rules:
+        known = ", ".join(rule.name for rule in config.classes) or "none is configured"
+        raise UsageError(f"there is no class {scope.class_name!r}", remedy=f"classes: {known}")
+    protection = ledger.protection(now) if ledger is not None else None
+    removed = ledger.removed_since(now - DAY) if ledger is not None and recent else {}
+    held = holdings(reader, rules) if scope.whole and not scope.ttl_only else []
+    if scope.quota_only:
+        over = {holding.rule.name for holding in held if holding.rule.evicts and holding.over() is not None}
+        rules = [rule for rule in rules if rule.name in over]
+    return plan(
+        (found for found in _candidates(reader, rules, now, scope.under) if chosen(found[1])),
+        guards=config.guards,
+        live_files=reader.live_files(),
+        now=now,
+        blockers=blockers_of(reader, protection),
+        rules=config.classes,
+        recent={name: files for name, (files, _) in removed.items()},
+        limit=scope.limit,
+        standing={Blocker.NO_TIME: _timeless(reader, rules, now)},
+        holdings=held,
+        refusal=refusal,
+        override=scope.override,
+        files_of=lambda holding: filter(chosen, files_of(reader, holding)),
+    )
+
+
+def blockers_of(reader: Reader, protection: Protection | None) -> Callable[[IndexedFile], str | None]:
+    """Return what keeps a file beside its class: a hold, a lease, or that its directory has yet to be verified."""
+    unverified = reader.unverified()
+
+    def blocker(file: IndexedFile) -> str | None:
+        if protection and (word := protection.blocker(file.path)) is not None:
+            return word
+        return Blocker.UNVERIFIED if unverified(file.directory_id) else None
+
+    return blocker
+
+
+def files_of(reader: Reader, holding: Holding) -> Iterable[IndexedFile]:
+    """Return the files of a class in the order in which they give way; those of a child in any order."""
+    rule = holding.rule
+    if holding.child is None:
+        order = rule.quota.order if rule.quota is not None else "clock"
+        files = reader.in_order(rule.name, order)
+        return in_true_order(rule, files) if order == "clock" else files
+    directory = reader.directory_id(holding.child)
+    return () if directory is None else reader.files_below(directory, rule.name)
+
+
+def _timeless(reader: Reader, rules: list[Rule], now: int) -> int:
+    """Count the files of the whole store that are kept because of what their names say."""
+    named = [rule for rule in rules if rule.filename_time is not None and rule.filename_time.otherwise == "keep"]
+    return sum(reader.timeless(rule.name, now) for rule in named)
+
+
+def _candidates(reader: Reader, rules: list[Rule], now: int, under: bytes) -> Iterator[tuple[Rule, IndexedFile]]:
+    below = under + b"/"
+    for rule in rules:
+        if rule.ttl is None:
+            continue
+        for file in reader.due(rule.name, now - rule.ttl):
+            if not under or file.path == under or file.path.startswith(below):
+                yield rule, file

@@ -1,0 +1,34 @@
+"""The configuration's classes as the index needs them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from indexer.index.classes import Policy
+from indexer.policy.classes import Classifier
+from indexer.policy.clocks import compile_clock
+
+if TYPE_CHECKING:
+    from indexer.config.model import Config
+
+
+def index_policy(config: Config) -> Policy:
+    """Return what the index is told of the policy: which class a path falls into, and how its clock is computed."""
+    return Policy(
+        rules=config.classes,
+        classifier=Classifier(config.classes, config.store.ignore),
+        clocks=[compile_clock(rule) for rule in config.classes],
+        fingerprint=_fingerprint(config),
+        ignoring=hashlib.sha256(repr(config.store.ignore).encode()).hexdigest(),
+    )
+
+
+def _fingerprint(config: Config) -> str:
+    """Hash what decides a file's class and clock, and nothing else: a new TTL rewrites no row."""
+    parts = [
+        (rule.name, rule.match, rule.exclude, tuple(rule.clocks), rule.arrival_floor)
+        + ((rule.filename_time,) if rule.filename_time is not None else ())
+        for rule in config.classes
+    ]
+    return hashlib.sha256(repr((parts, config.store.ignore)).encode()).hexdigest()

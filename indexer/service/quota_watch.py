@@ -1,0 +1,131 @@
+"""Quotas that are enforced as soon as they are exceeded: the writer pokes, this thread looks at the counters and runs.
+
+poke → over a high mark, by the counters? → a run of kind `quota` → cool-down; pokes meanwhile are one look after it
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+from indexer.errors import BusyError, IndexerError
+from indexer.index.queries import Reader
+from indexer.reports.holdings import holdings
+from indexer.units import show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from indexer.store import Store
+
+log = logging.getLogger(__name__)
+
+PAUSE = 1.0
+"""Seconds between two looks: adding up the counters must not keep pace with single events."""
+COOL = 10.0
+"""Seconds after a run that removed something, or after somebody else's run was found under way."""
+FRUITLESS = 300.0
+"""Seconds after a run that could remove nothing: held, in use, too young, refused."""
+
+
+class QuotaWatch:
+    """Works while it is entered. Any thread may `poke`."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        ready: Callable[[], bool] = lambda: True,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`ready` says whether the index may be gone by."""
+        self._store = store
+        self._ready = ready
+        self._clock = clock
+        self._monotonic = monotonic
+        self._poked = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="quota", daemon=True)
+        self._not_before = 0.0
+
+    def __enter__(self) -> Self:
+        """Start the thread; what is over its quota already is found by the first look."""
+        self._thread.start()
+        self.poke()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let a run end after the files in hand, and wait for it."""
+        self._stopping.set()
+        self._poked.set()
+        self._thread.join()
+
+    def poke(self) -> None:
+        """Say that files have come or grown."""
+        self._poked.set()
+
+    def adopt(self, store: Store) -> None:
+        """From now on by this store's policy; it may be over at once."""
+        self._store = store
+        self._not_before = 0.0
+        self.poke()
+
+    def _run(self) -> None:
+        while True:
+            self._poked.wait()
+            self._stopping.wait(max(self._not_before - self._monotonic(), 0.0))
+            if self._stopping.is_set():
+                return
+            self._poked.clear()
+            if not self._ready():
+                self._poked.set()  # nothing is forgotten while the first pass runs
+            else:
+                self.look()
+            self._stopping.wait(PAUSE)
+
+    def look(self) -> bool:
+        """Look, and run where a quota is exceeded and nothing speaks against it; tell whether there was a run."""
+        if self._monotonic() < self._not_before:
+            return False
+        try:
+            if not self._over():
+                return False
+            fruitful = self._evict()
+        except BusyError:
+            self._again(COOL)  # another run; perhaps it does the work
+            return False
+        except (IndexerError, OSError) as error:
+            log.warning("quota: %s", show_text(str(error)))
+            self._again(FRUITLESS)
+            return False
+        except Exception:
+            log.exception("the quota check failed")  # the edge: a defect in a run leaves the service alive
+            self._again(FRUITLESS)
+            return False
+        self._again(COOL if fruitful else FRUITLESS)
+        return True
+
+    def _over(self) -> bool:
+        config = self._store.config
+        rules = [rule for rule in config.classes if rule.evicts]
+        if config.store.mode != "enforce" or not rules:
+            return False
+        with Reader.open(self._store.index_path) as reader:
+            return any(holding.over() is not None for holding in holdings(reader, rules))
+
+    def _evict(self) -> bool:
+        from indexer.service.cleanup import Scope, run
+
+        result = run(self._store, self._clock, Scope(), kind="quota", trigger="event", stop=self._stopping.is_set)
+        log.info("quota: %d files removed, %d bytes freed", result.files_removed, result.bytes_freed)
+        if result.truncated:
+            self._poked.set()
+        return result.files_removed > 0
+
+    def _again(self, seconds: float) -> None:
+        self._not_before = self._monotonic() + seconds
+        if seconds == COOL:
+            self._poked.set()  # what came during the run, or was left by another one

@@ -1,0 +1,66 @@
+"""A changed configuration file is picked up by the running service: read and validated first, then put in force."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from indexer.errors import IndexerError
+from indexer.store import open_store
+from indexer.units import show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from indexer.store import Store
+
+Stamp = tuple[int, int, int, int]
+"""(inode, size, mtime in ns, ctime in ns): another one, another content."""
+EVERY = 1.0
+"""Seconds between two looks."""
+
+
+class Reload:
+    """Watches one configuration file for the writer's loop; `store` is the store by what is in force."""
+
+    def __init__(self, store: Store, on_change: Callable[[Store], None] = lambda _store: None) -> None:
+        """`on_change` is called with the store by each new policy, in the writer's thread."""
+        self.store = store
+        self.on_change = on_change
+        self._next = 0.0
+        self._stamp = self._look()
+
+    def changed(self, now: float, *, at_once: bool = False) -> Store | str | None:
+        """Return the store by a changed configuration, a sentence why the change is not valid, or None.
+
+        `now` is a monotonic time in seconds; `at_once` looks though it did just now (somebody waits). An invalid file
+        is complained of once; what was in force stays.
+        """
+        if (now < self._next and not at_once) or self.store.config.path is None:
+            return None
+        self._next = now + EVERY
+        stamp = self._look()
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        try:
+            store = open_store(self.store.root, config_path=self.store.config.path)
+        except IndexerError as error:
+            return show_text(error.message)
+        except OSError as error:
+            return f"{show_text(str(self.store.config.path))}: {error.strerror}"
+        return store
+
+    def adopt(self, store: Store) -> None:
+        """This one is in force now."""
+        self.store = store
+        self.on_change(store)
+
+    def _look(self) -> Stamp | None:
+        if self.store.config.path is None:
+            return None
+        try:
+            found = os.stat(self.store.config.path)
+        except OSError:
+            return None  # said when it is read; an editor may be about to put the new one there
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,0 +1,105 @@
+"""The state of a store for people and programs, whether a service runs or not."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from indexer.enforce.ledger import Ledger
+from indexer.errors import IndexerError, NotScannedError, ServiceError
+from indexer.index.queries import Reader
+from indexer.index.views import install
+from indexer.service.client import NoServiceError, request
+from indexer.service.jobs import rows_without_service
+from indexer.service.state import Snapshot
+from indexer.units import text_of
+
+if TYPE_CHECKING:
+    from indexer.store import Store
+
+HEALTHY = ("clean", "reconciling")
+"""States for which `status` exits 0."""
+
+
+def status(store: Store, now: float, timeout: float = 5.0) -> dict[str, Any]:
+    """Return the keys of CONTRACT §4 `status`. `now` is Unix seconds, `timeout` seconds for the service to answer.
+
+    Without a service the index is read directly. Raises NotScannedError when there is no complete index and no
+    service that makes one, IndexDatabaseError when it is damaged.
+    """
+    try:
+        state = request(store, "status", timeout)
+    except NoServiceError as error:
+        backend, reason = _would_be(store)
+        state = asdict(Snapshot("stopped", details=(error.message,), backend=backend, backend_reason=reason))
+    except ServiceError as error:
+        state = asdict(Snapshot("degraded", ("not_answering",), (error.message,)))
+    document = {
+        "store": str(store.root),
+        "id": store.id,
+        "mode": store.config.store.mode,
+        "jobs": rows_without_service(store) if state["state"] == "stopped" else [],
+        **state,
+        "trash_bytes": _trash_bytes(store),
+    }
+    try:
+        with Reader.open(store.index_path) as reader:
+            if document["state"] == "stopped" and not reader.complete:
+                raise NotScannedError(
+                    f"{store.root}: the first scan is not complete", remedy="run `indexer scan` or `indexer watch`"
+                )
+            if document["state"] == "stopped":
+                noted = {key: reader.meta(key) for key in ("last_event", "last_reconcile")}
+                document |= {key: None if value is None else int(value) for key, value in noted.items()}
+            document |= _figures(reader, now)
+    except NotScannedError:
+        if document["state"] == "stopped":
+            raise
+        document |= dict.fromkeys(("files", "directories", "bytes", "allocated", "due_files", "due_bytes"), 0)
+        document["skipped_mounts"] = []
+    return document
+
+
+def _figures(reader: Reader, now: float) -> dict[str, Any]:
+    totals = reader.totals()
+    files, size = _due(reader, now)
+    problems = reader.problems()
+    return {
+        "files": totals.files,
+        "directories": totals.directories,
+        "bytes": totals.bytes,
+        "allocated": totals.allocated,
+        "due_files": files,
+        "due_bytes": size,
+        "skipped_mounts": [text_of(path) for path, code in problems if code == errno.EXDEV],
+        "unreadable": [text_of(path) for path, code in problems if code != errno.EXDEV],
+    }
+
+
+def _due(reader: Reader, now: float) -> tuple[int, int]:
+    """Count what is past its ttl now, and its allocated bytes."""
+    install(reader, now=lambda: int(now))
+    files, size = reader.connection.execute("SELECT count(*), coalesce(sum(allocated), 0) FROM expired").fetchone()
+    return int(files), int(size)
+
+
+def _trash_bytes(store: Store) -> int:
+    """Sum up the trash, from the ledger; a store from which nothing was ever removed has none."""
+    if not store.ledger_path.exists():
+        return 0
+    with Ledger.open(store.ledger_path, read_only=True) as ledger:
+        return ledger.trash_totals()[1]
+
+
+def _would_be(store: Store) -> tuple[str, str]:
+    """Return the backend that a service would use now, and why."""
+    from indexer.watch.choose import choose_backend
+
+    try:
+        choice = choose_backend(store.root, store.config.store.filesystems, store.config.store.backend)
+    except IndexerError as error:
+        return "", error.message
+    except OSError as error:
+        return "", error.strerror or str(error)
+    return choice.name, choice.reason

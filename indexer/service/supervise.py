@@ -1,0 +1,139 @@
+"""What watches the watcher: root identity, an end-to-end canary, back-off, and which failures mend themselves."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from indexer.service.unwatched import Unwatched
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from indexer.events import Barrier, Batch
+    from indexer.index.apply import Index
+    from indexer.watch.source import Watcher
+
+CANARY_PERIOD = 30.0
+CANARY_PATIENCE = 20.0
+"""Seconds from opening the root until that event must have been seen."""
+
+
+class GapError(Exception):
+    """The session can no longer vouch for the index: start afresh with a quick pass and verify everything.
+
+    `reason` is one of `state.REASONS`; `detail` says what exactly happened, names already escaped.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Backoff:
+    """Delays in seconds that double up to a limit."""
+
+    def __init__(self, first: float = 0.25, limit: float = 15.0) -> None:
+        self._first = self._next = first
+        self._limit = limit
+
+    def next(self) -> float:
+        """Return how long to wait now; the next wait is twice as long."""
+        delay, self._next = self._next, min(self._next * 2, self._limit)
+        return delay
+
+    def reset(self) -> None:
+        """It went well: start from the first delay again."""
+        self._next = self._first
+
+
+class RootWatch:
+    """Whether the store's path still leads to the directory whose descriptor the session holds."""
+
+    def __init__(self, root: Path, root_fd: int) -> None:
+        self._root = root
+        held = os.fstat(root_fd)
+        self._identity = (held.st_dev, held.st_ino)
+
+    def check(self) -> None:
+        """Compare device and inode, which are stable while the descriptor is open. Raises GapError."""
+        try:
+            found = os.stat(self._root)
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENOTCONN, errno.EIO, errno.EACCES}:
+                raise GapError("root_missing", f"the root cannot be reached: {error.strerror}") from error
+            raise
+        if (found.st_dev, found.st_ino) == self._identity:
+            return
+        if stat.S_ISDIR(found.st_mode) and not os.listdir(self._root):
+            raise GapError("root_missing", "an empty directory stands in its place: a mount point without its mount?")
+        raise GapError("root_changed", "another directory or filesystem stands in its place")
+
+
+class Canary:
+    """Opens and closes the root now and then, and waits to see just that come out of the kernel.
+
+    A living thread proves nothing. Nothing is read or written, so it works on a read-only store and wakes no idle disk.
+    """
+
+    def __init__(self, root: Path, watcher: Watcher) -> None:
+        self._root = root
+        self._watcher = watcher
+        self._sung = float("-inf")
+        self._before = 0
+        self._barrier: Barrier | None = None
+
+    @property
+    def barrier(self) -> Barrier | None:
+        """What it waits for now."""
+        return self._barrier
+
+    def sing(self, now: float) -> None:
+        """Open and close the root when it is time again; `now` is monotonic."""
+        if self._barrier is not None or now - self._sung < CANARY_PERIOD:
+            return
+        self._sung = now
+        self._before = self._watcher.counters.events
+        os.close(os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        self._barrier = self._watcher.barrier()
+
+    def hear(self, batch: Batch, now: float) -> None:
+        """Look for the song in a batch taken at `now`. Raises GapError when it is overdue or not in it."""
+        if self._barrier is None:
+            return
+        if self._barrier not in batch.barriers:
+            if now - self._sung > CANARY_PATIENCE:
+                raise GapError("canary_failed", f"nothing was seen for {CANARY_PATIENCE:.0f} s")
+            return
+        self._barrier = None
+        if self._watcher.counters.events == self._before:
+            raise GapError("canary_failed", "the kernel no longer reports what happens in the store")
+
+
+class Supervisor:
+    """What is asked of one session at every turn of the loop."""
+
+    def __init__(self, watcher: Watcher, root: RootWatch, canary: Canary | None) -> None:
+        self.root = root
+        self._watcher = watcher
+        self._canary = canary
+        self.unwatched = Unwatched(watcher)
+
+    def check(self, batch: Batch, now: float, *, ready: bool) -> None:
+        """Ask whether events still come and the root is still ours; `now` is monotonic. Raises GapError."""
+        self.root.check()
+        if not self._watcher.alive():
+            raise GapError("emitter_dead", "the watcher's thread died or its observer fell silent")
+        if self._canary is not None and not self.unwatched.deaf:
+            self._canary.hear(batch, now)
+            if ready:  # before, the root may not be watched yet
+                self._canary.sing(now)
+
+    def look(self, index: Index, batch: Batch, now: float) -> tuple[str, ...] | None:
+        """Doubt what is not watched; return the paths of some of it when their number has changed (see `Unwatched`)."""
+        own = self._canary.barrier if self._canary is not None else None
+        self.unwatched.look(index, now, asked=any(barrier is not own for barrier in batch.barriers))
+        return self.unwatched.named(index)

@@ -1,0 +1,176 @@
+"""A plan in a file: written now, executed later, when everything in it that has changed meanwhile stays.
+
+One JSON document a line, the first about the plan, each other about one file. The file permits, it does not order: what
+goes is what a run would take now and what the file names, so that nobody removes by it what the policy keeps.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from indexer.errors import UsageError
+from indexer.policy.decide import too_young
+from indexer.policy.reasons import Blocker, Reason
+from indexer.records import Identity
+from indexer.reports.atomic import replacing
+from indexer.units import show_name, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from indexer.enforce.result import RunResult
+    from indexer.index.queries import Reader
+    from indexer.policy.decide import Remove
+    from indexer.policy.plan import Plan
+    from indexer.records import IndexedFile
+    from indexer.rules import Rule
+    from indexer.store import Store
+
+VERSION = 1
+
+
+class Entry(NamedTuple):
+    """One file of a written plan, as it was then."""
+
+    identity: Identity
+    size: int
+    mtime: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A plan that has been read from a file."""
+
+    entries: Mapping[bytes, Entry]
+
+    def chosen(self, file: IndexedFile) -> bool:
+        """Tell whether the plan names this file, and it is still what it was."""
+        entry = self.entries.get(file.path)
+        return entry is not None and same(entry, file)
+
+    @property
+    def watermarks(self) -> bool:
+        """It names files that go under a watermark."""
+        return any(entry.reason == Reason.WATERMARK for entry in self.entries.values())
+
+    def skipped(
+        self,
+        plan: Plan,
+        reader: Reader,
+        rules: Mapping[str, Rule],
+        blockers: Callable[[IndexedFile], str | None],
+    ) -> Plan:
+        """Return the plan with its `kept` telling of each file of the written one that will not go."""
+        going = {action.file.path for action in plan.actions}
+        kept: dict[str, int] = {}
+        for path, entry in self.entries.items():
+            if path in going or (entry.reason == Reason.WATERMARK and not plan.pressure):
+                continue
+            why = _why(entry, reader.file(path), rules, blockers, plan)
+            kept[why] = kept.get(why, 0) + 1
+        return replace(plan, kept=kept)
+
+    def unasked(self, plan: Plan, result: RunResult) -> RunResult:
+        """Return the result with the files counted that no watermark asked for any more."""
+        expected = {path for path, entry in self.entries.items() if entry.reason == Reason.WATERMARK}
+        expected -= {action.file.path for action in plan.actions}
+        done = sum(part.files_removed for part in result.classes.values()) + sum(result.kept.values())
+        left = len(self.entries) - done - len(result.errors)
+        if not expected or left <= 0 or result.refused is not None:
+            return result
+        kept = dict(result.kept)
+        kept[Blocker.NOT_PLANNED] = kept.get(Blocker.NOT_PLANNED, 0) + min(left, len(expected))
+        return replace(result, kept=kept)
+
+
+def same(entry: Entry, file: IndexedFile) -> bool:
+    """Tell whether a file is the one that was planned, unchanged."""
+    return (entry.identity, entry.size, entry.mtime) == (file.identity, file.size, file.mtime)
+
+
+def _why(
+    entry: Entry,
+    file: IndexedFile | None,
+    rules: Mapping[str, Rule],
+    blockers: Callable[[IndexedFile], str | None],
+    plan: Plan,
+) -> str:
+    if file is None:
+        return "gone"
+    if not same(entry, file):
+        return "changed"
+    rule = None if file.class_name is None else rules.get(file.class_name)
+    if rule is None:
+        return Blocker.UNCLASSIFIED
+    if file.clock is None:
+        return Blocker.EXCLUDED
+    if (word := blockers(file) or too_young(rule, file, plan.now)) is not None:
+        return word
+    if plan.truncated:
+        return Blocker.POSTPONED
+    return Blocker.NOT_DUE if entry.reason == Reason.EXPIRED else Blocker.NOT_PLANNED
+
+
+def write_plan(plan: Plan, store: Store, target: Path) -> int:
+    """Write a plan whole or not at all; return its files. Raises UsageError, FilesystemError."""
+    head = {
+        "indexer_plan": VERSION,
+        "store": store.id,
+        "policy": store.config.fingerprint,
+        "at": plan.now,
+        "files": len(plan.actions),
+        "refused": None if plan.refused is None else str(plan.refused.guard),
+    }
+    with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for document in (head, *map(_line, plan.actions)):
+            out.write(json.dumps(document, ensure_ascii=True) + "\n")
+    return len(plan.actions)
+
+
+def _line(action: Remove) -> dict[str, Any]:
+    file = action.file
+    exact = {} if text_of(file.path).encode("utf-8") == file.path else {"path_bytes": file.path.hex()}
+    return {
+        **action.as_json(),
+        **exact,
+        "inode": file.identity.inode,
+        "birth_ns": file.identity.birth_ns,
+        "mtime": file.mtime,
+    }
+
+
+def read_plan(store: Store, source: Path) -> Written:
+    """Read a plan that was written for this store. Raises UsageError for anything else."""
+    try:
+        with source.open(encoding="utf-8") as lines:
+            return Written(dict(_entries(store, lines)))
+    except OSError as error:
+        raise UsageError(
+            f"{show_name(bytes(source))}: {error.strerror}", remedy="write one: plan --out FILE"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{show_name(bytes(source))} is not a written plan", remedy="write one: plan --out FILE"
+        ) from error
+
+
+def _entries(store: Store, lines: Iterator[str]) -> Iterator[tuple[bytes, Entry]]:
+    head = json.loads(next(lines, ""))
+    if head["indexer_plan"] != VERSION:
+        raise UsageError("the plan was written by another version", remedy="write it again: plan --out FILE")
+    if head["store"] != store.id:
+        raise UsageError("the plan was written for another store", remedy="name the store it was written for")
+    count = 0
+    for count, line in enumerate(lines, 1):  # noqa: B007 - used below
+        one = json.loads(line)
+        path = bytes.fromhex(one["path_bytes"]) if "path_bytes" in one else one["path"].encode("utf-8")
+        identity = Identity(int(one["inode"]), int(one["birth_ns"]))
+        yield path, Entry(identity, int(one["bytes"]), int(one["mtime"]), str(one["reason"]))
+    if count != head["files"]:
+        raise UsageError(
+            f"the plan names {count:,} files of {head['files']:,}", remedy="write it again: plan --out FILE"
+        )
