@@ -1,0 +1,51 @@
+"""Runs measurements by name; each is one module with `measure(settings) -> Report`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import tempfile
+from pathlib import Path
+
+from scripts.bench import harness
+
+NAMES = {
+    "scan": "first, second and quick scan against find; index bytes per file",
+    "storm": "creates at full speed: lost, CPU per file against watchdog, time until the last row is visible",
+    "watchers": "storm and set-up under each backend and each peer: watchdog, watchfiles, inotifywait, watchman",
+    "plan": "plan of 1 % expired against Path.rglob + stat, and at ten times the files",
+    "expire": "a tenth of the files removed, scattered and as whole directories, against find -delete and others",
+    "real": "real programs fill a watched store; then expire and restore",
+}
+DOCUMENT = harness.REPOSITORY / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    """Measure what is named and write it down."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench/run",
+        description="Measures, and writes the tables into docs/benchmarks.md.",
+        epilog="\n".join(f"  {name:8}{text}" for name, text in NAMES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="+", choices=NAMES, metavar="NAME")
+    parser.add_argument("--files", type=int, default=0, help="how many files (default: as the published table)")
+    parser.add_argument("--repeat", type=int, default=3, help="how often each pair is measured (default: %(default)s)")
+    parser.add_argument("--work", type=Path, help="where to work (default: the directory for temporary files)")
+    parser.add_argument("--dry-run", "-n", action="store_true", help="show the tables, do not write them down")
+    options = parser.parse_args()
+    for name in options.names:
+        with tempfile.TemporaryDirectory(prefix="indexer-bench-", dir=options.work) as work:
+            facts = harness.machine(Path(work))
+            settings = harness.Settings(Path(work), options.files, options.repeat)
+            report: harness.Report = importlib.import_module(f"scripts.bench.{name}").measure(settings)
+        chosen = f" --files {options.files}" if options.files else ""
+        command = f"scripts/bench/run {name}{chosen} --repeat {options.repeat}"
+        section = f"\nMade by `{command}` on {facts}.\n\n" + "\n".join(table.markdown() for table in report.tables)
+        print(section)
+        if not options.dry_run:
+            harness.write(DOCUMENT, name, section)
+
+
+if __name__ == "__main__":
+    main()

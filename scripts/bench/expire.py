@@ -1,0 +1,175 @@
+"""A tenth of the files expires, scattered or as whole directories: against `find -delete` and what else people run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from scripts.bench.harness import INDEXER, Cost, Report, Settings, Table, cost, ratios, spread
+
+DAY = 86_400
+PER_DIRECTORY = 1000
+CONTENT = b"x" * 1024
+POLICY = """
+[store]
+mode = "enforce"
+[guards]
+max_fraction = 1.0
+max_files = 100_000_000
+max_bytes = "1000TiB"
+[[class]]
+name = "scratch"
+match = ["scratch/**"]
+ttl = "30d"
+arrival_floor = false
+action = "{action}"
+"""
+RGLOB = """
+import sys, time, pathlib
+limit = time.time() - 30 * 86400
+for path in pathlib.Path(sys.argv[1]).rglob("*"):
+    if path.is_file() and path.stat().st_mtime < limit:
+        path.unlink()
+"""
+
+
+def measure(settings: Settings) -> Report:
+    """Measure a tenth of `settings.files` (1,000,000); figures: what each program left, fsyncs, restored files."""
+    files = settings.files or 1_000_000
+    root = settings.work / "store"
+    report = Report(figures={"files": files})
+    table = Table(
+        f"Removing {files // 10:,} of {files:,} files, warm",
+        ("which", "program", "wall, s", "against `find -delete`", "CPU, s", "memory at its largest, MB"),
+    )
+    for shape in ("scattered", "whole directories"):
+        victims = _victims(files, scattered=shape == "scattered")
+        _make(root, files)
+        walls: dict[str, list[Cost]] = {}
+        for _ in range(settings.repeat):
+            for name, program in _programs(root, settings.work).items():
+                _age(root, victims)
+                walls.setdefault(name, []).append(program())
+                left = sum(os.path.exists(root / victim) for victim in victims)
+                report.figures[f"{shape}: left by {name}"] = left
+        find = [one.wall for one in walls["`find -type f -mtime +30 -delete`"]]
+        for name, costs in walls.items():
+            wall = [one.wall for one in costs]
+            against = spread(ratios(wall, find)) + "×" if wall != find else "1"
+            memory = spread([one.rss / 10**6 for one in costs], "{:.0f}")
+            table.rows.append((shape, name, spread(wall), against, spread([one.cpu for one in costs]), memory))
+        shutil.rmtree(root)
+    table.notes.append(
+        "Files of 1 KiB, 1,000 in a directory. The program's time is of the whole command: its start, the quick pass, "
+        "the plan, the guards, the recipe with lease and trash for each file, and the durable record. "
+        "Target: scattered ≤ 1.3×."
+    )
+    report.tables.append(table)
+    report.tables.append(_small_things(settings, report))
+    return report
+
+
+def _victims(files: int, *, scattered: bool) -> list[str]:
+    """Return every tenth file, or every file of every tenth directory."""
+    chosen = range(0, files, 10) if scattered else (n for n in range(files) if n // PER_DIRECTORY % 10 == 0)
+    return [f"scratch/{number // PER_DIRECTORY}/{number}" for number in chosen]
+
+
+def _make(root: Path, files: int) -> None:
+    """Make the tree anew, as a store that enforces."""
+    shutil.rmtree(root, ignore_errors=True)
+    for number in range(files):
+        if number % PER_DIRECTORY == 0:
+            (root / f"scratch/{number // PER_DIRECTORY}").mkdir(parents=True)
+        _write(f"{root}/scratch/{number // PER_DIRECTORY}/{number}")
+    cost(*INDEXER, "init", root, "--profile", "empty", "--quiet")
+    _policy(root, "delete")
+
+
+def _policy(root: Path, action: str) -> None:
+    (root / "indexer.toml").write_text(POLICY.format(action=action))
+
+
+def _write(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    os.write(fd, CONTENT)
+    os.close(fd)
+
+
+def _age(root: Path, victims: list[str]) -> None:
+    """Make the victims again where they are gone, old; then bring index and disk to rest."""
+    old = time.time() - 40 * DAY
+    for victim in victims:
+        _write(f"{root}/{victim}")
+        os.utime(f"{root}/{victim}", (old, old))
+    cost(*INDEXER, "scan", root, "--quiet")
+    os.sync()
+
+
+def _programs(root: Path, work: Path) -> dict[str, Callable[[], Cost]]:
+    tree = root / "scratch"
+    programs = {
+        "`find -type f -mtime +30 -delete`": lambda: cost("find", tree, "-type", "f", "-mtime", "+30", "-delete"),
+        "`indexer expire`, action delete": lambda: _expire(root, "delete"),
+        "`indexer expire`, action trash": lambda: _expire(root, "trash"),
+        "`Path.rglob`, `stat`, `unlink`": lambda: cost(sys.executable, "-c", RGLOB, tree),
+    }
+    if shutil.which("systemd-tmpfiles"):
+        rules = work / "tmpfiles.conf"
+        rules.write_text(f"e {tree} - - - m:30d\n")
+        programs["`systemd-tmpfiles --clean`, by mtime"] = lambda: cost("systemd-tmpfiles", "--clean", rules)
+    if shutil.which("tmpreaper"):
+        programs["`tmpreaper --mtime`"] = lambda: cost("tmpreaper", "--mtime", "--runtime=0", "30d", tree)
+    return programs
+
+
+def _expire(root: Path, action: str) -> Cost:
+    _policy(root, action)
+    done = cost(*INDEXER, "expire", root, "-y", "--json")
+    if action == "trash":
+        cost(*INDEXER, "-C", root, "trash", "empty", "-y", "--quiet")
+    return done
+
+
+def _small_things(settings: Settings, report: Report) -> Table:
+    """What a run costs beside the files: a restore, the durable writes, and a run that finds nothing."""
+    count = min(10_000, max(100, (settings.files or 1_000_000) // 10))
+    root = settings.work / "small"
+    _make(root, count)
+    victims = _victims(count, scattered=True)
+    _age(root, victims)
+    _policy(root, "trash")
+    run = json.loads(cost(*INDEXER, "expire", root, "-y", "--json").output)["run"]
+    back = cost(*INDEXER, "-C", root, "restore", "--run", str(run), "-y", "--json")
+    report.figures["restored"] = len(json.loads(back.output)["restored"])
+    table = Table("What else a run costs", ("what", "figure"))
+    table.rows.append(("restore, whole command, a file", f"{back.wall / max(1, len(victims)) * 1e6:.0f} µs"))
+    cost(*INDEXER, "scan", root, "--quiet")
+    if shutil.which("strace"):
+        report.figures["fsyncs"] = _fsyncs(root, settings.work)
+        what = f"fsync, fdatasync and syncfs of a run of {len(victims):,} files"
+        table.rows.append((what, f"{report.figures['fsyncs']:.0f}"))
+    nothing = [cost(*INDEXER, "expire", root, "-y", "--json").wall for _ in range(settings.repeat)]
+    start = [cost(*INDEXER, "--version").wall for _ in range(settings.repeat)]
+    table.rows.append(("nothing to expire, whole command", spread([one * 1e3 for one in nothing], "{:.0f}") + " ms"))
+    table.rows.append(("`indexer --version`", spread([one * 1e3 for one in start], "{:.0f}") + " ms"))
+    return table
+
+
+def _fsyncs(root: Path, work: Path) -> int:
+    log = work / "strace.txt"
+    calls = "trace=fsync,fdatasync,syncfs"
+    subprocess.run(
+        ["strace", "-f", "-o", log, "-e", calls, *INDEXER, "expire", root, "-y", "--quiet"],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        cwd=Path(__file__).parents[2],
+    )
+    return len(re.findall(r"(?:fsync|fdatasync|syncfs)\(", log.read_text()))
