@@ -1,0 +1,81 @@
+"""The measurements, small: what they count must be right; how long they take is nobody's promise here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.bench import expire, harness, plan, scan, storm, watchers
+from scripts.bench.harness import Settings
+from scripts.bench.peers import absent
+from tests.capabilities import needs
+from tests.mounts import needs_of
+
+FILES = 2_500
+
+
+def test_scans_of_an_unchanged_tree_find_everything_once(tmp_path: Path) -> None:
+    """The first scan adds every file, a second and a quick one change nothing."""
+    figures = scan.measure(Settings(tmp_path, FILES, repeat=1)).figures
+    del figures["index_bytes"]
+    nothing = {"added": 0, "updated": 0, "removed": 0}
+    expected = {"first": {**nothing, "added": FILES}, "second": nothing, "quick": nothing}
+    assert figures == {"files": FILES} | {
+        f"{run}_{key}": count for run, counts in expected.items() for key, count in {"files": FILES, **counts}.items()
+    }
+
+
+@needs("gcc", *needs_of("ext4"), *needs_of("tmpfs"))
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs"])
+@pytest.mark.parametrize("fresh", [False, True], ids=["into known directories", "into directories of its own"])
+def test_a_storm_of_creates_loses_nothing(tmp_path: Path, kind: str, fresh: bool) -> None:
+    """After `settle`, every file that was created at full speed is in the index as it is on disk."""
+    files = 20_000
+    figures = storm.measure(Settings(tmp_path, files, repeat=1), (kind,), fresh=fresh, peers=False).figures
+    assert figures == {f"{kind}_found": files, f"{kind}_missing": 0, f"{kind}_wrong": 0, f"{kind}_extra": 0}
+
+
+@needs("gcc", *needs_of("tmpfs"))
+def test_no_backend_of_ours_loses_anything_where_others_are_compared(tmp_path: Path) -> None:
+    """Every peer that is installed is started, stormed and asked; ours have seen all of it."""
+    figures = watchers.measure(Settings(tmp_path, 1_000, repeat=1), ("tmpfs",)).figures
+    ours = [name for name in watchers.PEERS if name not in {"watchdog", "watchfiles"} and absent(name) is None]
+    assert {name: figures[f"tmpfs {name} lost"] for name in ours} == dict.fromkeys(ours, 0)
+    assert {name for name in watchers.SET_UP if f"{name} ready" in figures} >= {"indexer, inotify", "watchdog"}
+
+
+def test_a_plan_names_what_a_walk_finds_whatever_else_is_stored(tmp_path: Path) -> None:
+    """`plan` finds exactly as many due files as `rglob` does, also among ten times the rows."""
+    figures = plan.measure(Settings(tmp_path, FILES, repeat=1)).figures
+    due = FILES // 100
+    assert figures == {"expired": due, "rglob_due": due, "plan_due": due, "ten_due": due, "ten_files": FILES * 10}
+
+
+def test_every_program_removes_the_same_tenth(tmp_path: Path) -> None:
+    """Whoever is measured leaves none of the victims; a restore brings all back; a run needs few fsyncs."""
+    found = expire.measure(Settings(tmp_path, FILES, repeat=1)).figures
+    assert {name: left for name, left in found.items() if ": left by " in name and left} == {}
+    assert sum(": left by " in name for name in found) >= 8
+    assert found["restored"] == FILES // 100
+    assert found.get("fsyncs", 0) < 60
+
+
+def test_a_new_table_replaces_its_own_predecessor_only(tmp_path: Path) -> None:
+    """Writing a section leaves all others as they are, and writing it again does not make it longer."""
+    document = tmp_path / "benchmarks.md"
+    document.write_text("# Benchmarks\n", encoding="utf-8")
+    harness.write(document, "scan", "old\n")
+    harness.write(document, "storm", "kept\n")
+    harness.write(document, "scan", "new\n")
+    assert document.read_text(encoding="utf-8").splitlines() == [
+        *("# Benchmarks", ""),
+        *("<!-- scan: begin -->", "new", "<!-- scan: end -->", ""),
+        *("<!-- storm: begin -->", "kept", "<!-- storm: end -->"),
+    ]
+
+
+def test_a_cost_is_that_of_the_process_alone() -> None:
+    """A small process is small even when this one is large (wait4 counts the parent's pages before exec)."""
+    ballast = bytearray(200 * 2**20)
+    assert harness.cost("true").rss < 50 * 2**20 < len(ballast)

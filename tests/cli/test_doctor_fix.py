@@ -1,0 +1,49 @@
+"""`doctor --fix`: asks, shows, sets; and what doctor says of permissions and leases."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.program import Program
+
+
+@pytest.fixture
+def store(program: Program, tmp_path: Path) -> Path:
+    """Return a store with one file of the wrong mode and a ledger that others can read."""
+    root = tmp_path / "store"
+    root.mkdir()
+    program.run("init", str(root), "--profile", "empty")
+    with (root / "indexer.toml").open("a") as stream:
+        stream.write('\n[permissions]\nfile_mode = "0640"\n')
+    (root / "a").write_text("a")
+    (root / "a").chmod(0o666)
+    (root / ".indexer" / "store.json").chmod(0o644)
+    return root
+
+
+def test_fix_shows_then_sets(program: Program, store: Path) -> None:
+    """-n sets nothing, -y sets and says how much, without either there is nobody to ask."""
+
+    def mode(name: str) -> int:
+        return stat.S_IMODE((store / name).stat().st_mode)
+
+    before = {check["name"]: check for check in program.json("doctor", str(store), exits=1)["checks"]}
+    assert not before["permissions (file_mode)"]["ok"]
+    assert before["permissions (file_mode)"]["detail"] == "0640: 1 files with another mode, such as a"
+    assert not before["state files"]["ok"]
+    assert before["in use (root)"]["ok"]
+    dry = program.json("doctor", str(store), "--fix", "-n", exits=1)
+    assert (dry["fixed"], mode("a")) == ({"dry_run": True, "entries": 1, "private": 1, "skipped": 0}, 0o666)
+    assert program.run("doctor", str(store), "--fix", exits=2).stdout == ""
+    done = program.json("doctor", str(store), "--fix", "-y", exits=1)  # the service is not running
+    assert done["fixed"] == {"dry_run": False, "entries": 1, "private": 1, "skipped": 0}
+    assert (mode("a"), mode(".indexer/store.json")) == (0o640, 0o600)
+    after = {check["name"]: check["ok"] for check in done["checks"]}
+    assert after["permissions (file_mode)"]
+    assert after["state files"]

@@ -1,0 +1,140 @@
+"""A second process exchanges leaves, parents and roots of classes while removals run: by content, nothing wrong goes.
+
+Every file that may be removed says so in its content, every other says that it is precious. What is destroyed cannot be
+asked any more, so all precious files are counted at the end, and so is every victim that was not recorded as removed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from indexer.syscalls.rename import exchange
+from tests.enforce.arena import Arena
+
+JOBS = 8
+PER_JOB = 24
+
+
+def _attack(root: Path, seed: int, beat: int) -> None:
+    """Exchange things, mostly there and back, until killed; a byte to `beat` for each exchange."""
+    chance = random.Random(seed)
+    uploads = os.open(root / "uploads", os.O_PATH)
+    store = os.open(root, os.O_PATH)
+    precious = os.open(root / "precious", os.O_PATH)
+    while True:
+        job = b"job-%d" % chance.randrange(JOBS)
+        leaf = b"f%02d" % chance.randrange(PER_JOB)
+        kind = chance.randrange(10)
+        times = 1 if chance.random() < 0.02 else 2
+        try:
+            if kind < 6:
+                here = os.open(job, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=uploads)
+                try:
+                    for _ in range(times):
+                        exchange(here, leaf, precious, b"%s-%s" % (job, leaf) if kind < 4 else b"link-%s" % leaf)
+                        os.write(beat, b".")
+                finally:
+                    os.close(here)
+            elif kind < 9:
+                for _ in range(2):
+                    exchange(uploads, job, precious, job)
+                    os.write(beat, b".")
+            else:
+                for _ in range(2):
+                    exchange(store, b"uploads", store, b"other")
+                    os.write(beat, b".")
+        except FileNotFoundError:
+            continue
+
+
+def _storm(root: Path, seed: int) -> tuple[int, int, int]:
+    """Run one removal under attack; return (attempted, removed, exchanges)."""
+    arena = Arena(root)
+    for job in range(JOBS):
+        for leaf in range(PER_JOB):
+            arena.write(f"uploads/job-{job}/f{leaf:02}", b"victim %d %d" % (job, leaf))
+            arena.write(f"other/job-{job}/f{leaf:02}", b"precious other %d %d" % (job, leaf))
+            arena.write(f"precious/job-{job}/f{leaf:02}", b"precious dir %d %d" % (job, leaf))
+            arena.write(f"precious/job-{job}-f{leaf:02}", b"precious leaf %d %d" % (job, leaf))
+    for leaf in range(PER_JOB):
+        os.symlink(f"job-0-f{leaf:02}", root / f"precious/link-f{leaf:02}")
+    names = [f"uploads/job-{job}/f{leaf:02}" for job in range(JOBS) for leaf in range(PER_JOB)]
+    plan = arena.plan(*names, action="delete" if seed % 2 else "trash")
+    before = _contents(root)
+    reading, writing = os.pipe()
+    attacker = os.fork()
+    if attacker == 0:
+        try:
+            os.close(reading)
+            _attack(root, seed, writing)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    os.read(reading, 1)  # it has begun
+    result = arena.run(plan)
+    os.kill(attacker, signal.SIGKILL)
+    _, status = os.waitpid(attacker, 0)
+    with open(reading, "rb") as stream:
+        exchanges = 1 + len(stream.read())
+    assert os.WIFSIGNALED(status)
+    assert os.WTERMSIG(status) == signal.SIGKILL, "the attacker fell over"
+
+    after = set(_contents(root))
+    gone = [content for content in before if content not in after]
+    assert [content for content in gone if not content.startswith(b"victim")] == []
+    outcomes = arena.outcomes(result.run)
+    removed = {path for path, (outcome, _) in outcomes.items() if outcome == "deleted"}
+    assert sorted(gone) == sorted(_content_of(path) for path in removed)
+    assert result.files_removed == sum(outcome in {"deleted", "trashed"} for outcome, _ in outcomes.values())
+    assert {outcome for outcome, _ in outcomes.values()} <= {"deleted", "trashed", "kept", "stray"}
+    for action in arena.ledger.trash():
+        with_content = (root / ".indexer/trash" / str(action.trash_name)).lstat()
+        assert with_content.st_ino == action.identity.inode
+    arena.close()
+    return len(names), result.files_removed, exchanges
+
+
+def _content_of(path: bytes) -> bytes:
+    _, job, leaf = path.split(b"/")
+    return b"victim %d %d" % (int(job[4:]), int(leaf[1:]))
+
+
+def _contents(root: Path) -> list[bytes]:
+    found = []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            if not name.startswith("ledger.") and not os.path.islink(path):
+                with open(path, "rb") as stream:
+                    found.append(stream.read())
+    return sorted(found)
+
+
+def test_under_attack(tmp_path: Path) -> None:
+    """A thousand removals among thousands of exchanges: no wrong file by content, and some removals do succeed."""
+    totals = [0, 0, 0]
+    for seed in range(12):
+        totals = [one + other for one, other in zip(totals, _storm(tmp_path / str(seed), seed), strict=True)]
+    attempted, removed, exchanges = totals
+    assert attempted > 2000
+    assert exchanges > 1000
+    assert 0 < removed <= attempted
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_under_attack_for_long(tmp_path: Path) -> None:
+    """A million removals attempted, among a hundred thousand exchanges at least."""
+    attempted = exchanges = 0
+    began = time.monotonic()
+    seed = 100
+    while attempted < 1_000_000 or exchanges < 100_000:
+        tried, _, swapped = _storm(tmp_path / str(seed), seed)
+        attempted, exchanges, seed = attempted + tried, exchanges + swapped, seed + 1
+        print(f"{attempted:,} removals, {exchanges:,} exchanges, {time.monotonic() - began:.0f} s")  # noqa: T201

@@ -1,0 +1,69 @@
+"""Guards through the program: what is refused, how a person sets it aside, and what is recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+from indexer.enforce.ledger import Ledger
+from tests.program import Program
+
+CONFIGURATION = """
+[store]
+mode = "enforce"
+[guards]
+min_files = 2
+override = ["max_fraction"]
+[[class]]
+name = "temp"
+match = ["temp/**"]
+ttl = "1d"
+arrival_floor = false
+min_age = "0s"
+action = "delete"
+"""
+
+
+def store(root: Path) -> None:
+    """Make a store of which all is due."""
+    (root / "indexer.toml").write_text(CONFIGURATION)
+    (root / "temp").mkdir()
+    for number in range(5):
+        (root / "temp" / str(number)).write_bytes(b"x")
+        os.utime(root / "temp" / str(number), (0, 0))
+
+
+def test_a_guard_is_set_aside_by_name_and_recorded(program: Program, tmp_path: Path) -> None:
+    """Without a terminal only what the configuration names; the other guards still hold."""
+    store(tmp_path)
+    (tmp_path / "other").write_bytes(b"x")
+    program.json("scan", tmp_path)
+    refused = program.json("cleanup", "-y", tmp_path, exits=3)
+    assert (refused["refused"], refused["files_removed"]) == ("max_fraction", 0)
+    denied = program.json("cleanup", "-y", "--override", "everything", tmp_path, exits=3)
+    assert "needs a terminal" in denied["error"]["message"]
+    done = program.json("cleanup", "-y", "--override", "max_fraction", tmp_path)
+    assert (done["refused"], done["files_removed"]) == (None, 5)
+    with Ledger.open(tmp_path / ".indexer" / "ledger.db", read_only=True) as ledger:
+        assert [run.trigger for run in ledger.runs(2)] == ["override max_fraction", "command"]
+
+
+def test_a_stepped_clock_refuses_until_somebody_says_that_it_is_right(program: Program, tmp_path: Path) -> None:
+    """The last moment is in the ledger: a run a year back from it is refused, and stays so."""
+    store(tmp_path)
+    text = CONFIGURATION.replace('override = ["max_fraction"]', 'override = ["max_clock_step"]\nmax_fraction = 1')
+    (tmp_path / "indexer.toml").write_text(text)
+    program.json("scan", tmp_path)
+    program.json("cleanup", "-y", "--limit", "1", tmp_path)
+    path = tmp_path / ".indexer" / "ledger.db"
+    with Ledger.open(path) as ledger:
+        wall, boot, up = json.loads(ledger.noted("clock") or "")
+        assert abs(wall - time.time()) < 60
+        ledger.note("clock", json.dumps([wall + 400 * 86_400, boot, up]))
+    for _ in range(2):
+        assert program.json("cleanup", "-y", tmp_path, exits=3)["refused"] == "max_clock_step"
+    assert program.json("cleanup", "-y", "--override", "max_clock_step", tmp_path)["files_removed"] == 4
+    with Ledger.open(path, read_only=True) as ledger:
+        assert abs(json.loads(ledger.noted("clock") or "")[0] - time.time()) < 60
