@@ -40,6 +40,8 @@ class Directories:
 
         Every directory from the root down to it was seen not to be locked, nor to be the store's own.
         """
+        if self._places.missing and self._places.is_missing(directory):
+            raise Blocked("not_mounted")
         try:
             why = self._blocked_above(directory)
             if why is not None:

@@ -29,6 +29,8 @@ KEPT: Final = {
     "replaced": "another object had taken its name at the moment of the rename: that object was put back",
     "directory_moved": "its directory was moved or exchanged while it was being removed: put back",
     "other_filesystem": "it, or its directory, lies on a filesystem that the configuration does not name",
+    "other_project": "a project quota stands between it and the trash (EXDEV): never copied; `delete` can remove it",
+    "not_mounted": "the filesystem that the configuration names there is not mounted now",
     "protected": "it belongs to the store itself: control directory, state, trash or configuration",
     "held": "a hold covers it",
     "leased": "a lease of an application covers it",

@@ -169,6 +169,11 @@ class Places:
                 return place
         raise AssertionError("the root is a place")
 
+    def is_missing(self, directory: bytes) -> bool:
+        """Say whether a directory belongs to a named filesystem that is not mounted: what is there now is not it."""
+        bases = (os.fsencode(name).strip(b"/") for name in self.missing)
+        return any(directory == base or directory.startswith(base + b"/") for base in bases)
+
     def named(self, name: str) -> Place | None:
         """Return the place of that name, or None when it is not mounted, or not configured any more."""
         return next((place for place in self.places if place.name == name), None)

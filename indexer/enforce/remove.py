@@ -167,7 +167,10 @@ class Remover:
                         later.let_go()
                     return held[position:]
                 elif error.errno == errno.EXDEV:
-                    victim.keep("other_filesystem")
+                    if stat_fd(dir_fd).dev != stat_fd(place.trash_fd).dev:
+                        victim.keep("other_filesystem")
+                    elif not victim.destroy:  # what is to be destroyed can be unlinked in its place
+                        victim.keep("other_project")
                 else:
                     victim.fail(describe(error), error.errno)
             else:

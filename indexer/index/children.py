@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.index.backlog import Listing
-from indexer.index.rows import NS
+from indexer.index.rows import NS, name_of
 from indexer.syscalls.handles import handle_of
 from indexer.syscalls.stat import stat_at
 
@@ -74,6 +74,9 @@ class Children:
             if here is not None:
                 self._limbo.displaced(here, parent_id, child.key)
             return
+        if directories.absent and self._is_absent(parent_id, child.name):
+            self._mark_absent(parent_id, child, here)
+            return
         filesystem = directories.filesystem_of(parent_id)
         if child.mounted or child.dev != filesystem.dev:
             self._mount_point(parent_id, child, here)
@@ -90,6 +93,21 @@ class Children:
             else:
                 self._limbo.displaced(here, parent_id, child.key)
         self._adopt(parent_id, fd, child, handle, filesystem, listing, verify=verify)
+
+    def vanished(self, parent_id: int, key: Key, directory_id: int) -> None:
+        """There is no directory under this name any more; the place of a filesystem that is not mounted may be gone."""
+        if not (self._directories.absent and self._is_absent(parent_id, name_of(key))):
+            self._limbo.displaced(directory_id, parent_id, key)
+
+    def _is_absent(self, parent_id: int, name: bytes) -> bool:
+        base = self._directories.path(parent_id)
+        return (base + b"/" + name if base else name) in self._directories.absent
+
+    def _mark_absent(self, parent_id: int, child: Child, here: int | None) -> None:
+        """A filesystem that the store names is not mounted here: its rows stay, and nothing of what is there counts."""
+        if here is None:
+            here, _, _ = self._directories.adopt(parent_id, child.key, None, child.inode, 1)
+        self._directories.note_problem(here, errno.ENODEV)
 
     def _adopt(
         self,
@@ -125,7 +143,7 @@ class Children:
         base = directories.path(parent_id)
         path = base + b"/" + child.name if base else child.name
         for filesystem in directories.filesystems.values():
-            if filesystem.id != 1 and filesystem.path == path:
+            if filesystem.id != 1 and filesystem.named and filesystem.path == path:
                 handle = handle_of(filesystem.fd)
                 if here is not None and directories.handle(here) != handle:
                     self._limbo.displaced(here, parent_id, child.key)

@@ -149,7 +149,7 @@ class Comparer:
                 self._files.vanished(directory_id, key, rows[key])
             # Also where a file stands now: what is not among the children is no directory any more.
             for key in subdirectories.keys() - {child.key for child in children}:
-                self._limbo.displaced(subdirectories[key], directory_id, key)
+                self._children.vanished(directory_id, key, subdirectories[key])
         if children:
             fd = open_directory()
             for child in children:

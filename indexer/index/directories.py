@@ -32,10 +32,15 @@ class Filesystem:
     """One filesystem of the store, opened at its uppermost directory in it."""
 
     id: int
+    """1: the root's. The others keep theirs by their path, in whatever order the configuration names them."""
     fd: int
     dev: tuple[int, int]
     fsid: int
     path: bytes = b""
+    absent: str = ""
+    """Why it cannot be reached now (nothing is mounted there); its rows stay as they are, and `fd` is -1."""
+    named: bool = True
+    """The configuration names it; False for one that it named before, as long as there are rows of it."""
 
 
 class Directories:
@@ -46,7 +51,10 @@ class Directories:
         self.filesystems = {filesystem.id: filesystem for filesystem in filesystems}
         self._by_fsid: dict[int, list[int]] = {}
         for filesystem in filesystems:  # two parts of a store may be mounts of the same one
-            self._by_fsid.setdefault(filesystem.fsid, []).append(filesystem.id)
+            if not filesystem.absent:
+                self._by_fsid.setdefault(filesystem.fsid, []).append(filesystem.id)
+        self.absent = {each.path: each for each in filesystems if each.absent and each.named}
+        """The named filesystems that are not mounted now, by their path: what is in their place is not theirs."""
         self._ids: dict[bytes, int] = {}
         self._paths = Paths()
         self._filesystem_of: dict[int, int] = {}
@@ -176,6 +184,8 @@ class Directories:
         self._open.clear()
 
     def _reach(self, directory_id: int, handle: bytes, filesystem: Filesystem, flags: int) -> int:
+        if filesystem.absent:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
         try:
             return self._reacher.reach(filesystem.fd, handle, lambda: self.path(directory_id), flags)
         except DetachedError as error:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def open_filesystems(store: Store) -> list[Filesystem]:
     """Open the root (identity verified) and the other filesystems that the configuration names.
 
-    The descriptors are the caller's. Raises FilesystemError where one is missing or not a filesystem of its own.
+    Where nothing is mounted, that filesystem is `absent`, and the others go on without it. Give it to
+    `close_filesystems`. Raises FilesystemError for the root.
     """
     pinned = store.open_root()
     try:
@@ -37,19 +38,22 @@ def open_filesystems(store: Store) -> list[Filesystem]:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
         except OSError as error:
-            raise FilesystemError(
-                f"{store.root}/{name}: {error.strerror}",
-                remedy=f'mount it, or take "{name}" out of [store] filesystems',
-            ) from error
+            found.append(_absent(number, path, error.strerror or str(error)))
+            continue
         filesystem = _filesystem(number, fd, path)
         if filesystem.dev == found[0].dev and not stat_fd(fd).mount_root:
             os.close(fd)
-            raise FilesystemError(
-                f"{store.root}/{name}: not a filesystem of its own",
-                remedy=f'mount it, or take "{name}" out of [store] filesystems',
-            )
+            filesystem = _absent(number, path, "nothing is mounted there")
         found.append(filesystem)
     return found
+
+
+def close_filesystems(filesystems: list[Filesystem]) -> None:
+    """Give back what `open_filesystems` opened."""
+    for filesystem in filesystems:
+        if filesystem.fd >= 0:
+            os.close(filesystem.fd)
+            filesystem.fd = -1
 
 
 def open_index(
@@ -77,3 +81,7 @@ def open_index(
 
 def _filesystem(number: int, fd: int, path: bytes) -> Filesystem:
     return Filesystem(number, fd, stat_fd(fd).dev, os.statvfs(fd).f_fsid, path)
+
+
+def _absent(number: int, path: bytes, why: str) -> Filesystem:
+    return Filesystem(number, -1, (0, 0), 0, path, absent=why)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.events import ROOT_ID
 from indexer.index import derived
-from indexer.index.rows import key_of, signed
+from indexer.index.directories import Filesystem
+from indexer.index.rows import key_of, name_of, signed
 from indexer.syscalls.handles import handle_of
 from indexer.syscalls.stat import stat_fd
 
 if TYPE_CHECKING:
     from indexer.index.classes import Policy
-    from indexer.index.directories import Filesystem
     from indexer.index.meta import Meta
 
 
@@ -22,12 +22,7 @@ def prepare(connection: Any, filesystems: list[Filesystem], meta: Meta, policy: 
 
     Returns the directories that an earlier life of the writer left in limbo.
     """
-    for filesystem in filesystems:
-        connection.execute(
-            "INSERT INTO filesystem (id, path, dev, fsid) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-            " dev = excluded.dev, fsid = excluded.fsid, path = excluded.path",
-            (filesystem.id, key_of(filesystem.path), os.makedev(*filesystem.dev), f"{filesystem.fsid:016x}"),
-        )
+    _number(connection, filesystems)
     root = filesystems[0]
     handle = handle_of(root.fd)
     row = connection.execute("SELECT handle FROM directory WHERE id = ?", (ROOT_ID,)).fetchone()
@@ -54,3 +49,34 @@ def prepare(connection: Any, filesystems: list[Filesystem], meta: Meta, policy: 
             "SELECT id FROM directory WHERE parent_id IS NULL AND id <> ?", (ROOT_ID,)
         )
     ]
+
+
+def _number(connection: Any, filesystems: list[Filesystem]) -> None:
+    """Give each filesystem the id by which the rows know its path, and add those that are named no more.
+
+    Rows and events find each other by (handle, id), so an id must not depend on the order of a list.
+    """
+    known = {name_of(path): number for number, path in connection.execute("SELECT id, path FROM filesystem")}
+    last = max([1, *known.values()])
+    for filesystem in filesystems:
+        number = known.pop(filesystem.path, 1 if not filesystem.path else None)
+        if number is None:
+            last = number = last + 1
+        filesystem.id = number
+        if filesystem.absent:
+            connection.execute(
+                "INSERT INTO filesystem (id, path) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (number, key_of(filesystem.path)),
+            )
+            continue
+        connection.execute(
+            "INSERT INTO filesystem (id, path, dev, fsid) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+            " dev = excluded.dev, fsid = excluded.fsid",
+            (number, key_of(filesystem.path), os.makedev(*filesystem.dev), f"{filesystem.fsid:016x}"),
+        )
+    for path, number in known.items():
+        if connection.execute("SELECT 1 FROM directory WHERE filesystem_id = ? LIMIT 1", (number,)).fetchone():
+            former = "the configuration names it no more"
+            filesystems.append(Filesystem(number, -1, (0, 0), 0, path, absent=former, named=False))
+        else:
+            connection.execute("DELETE FROM filesystem WHERE id = ?", (number,))

@@ -108,7 +108,8 @@ def _look_at_children(
             continue
         mounted = own.mount_root or own.dev != dev
         other_kind = mounted != (problem == errno.EXDEV) and not _ours(index, own.dev)
-        if other_kind or (not mounted and signed(own.inode) != inode):
+        named_now = mounted and problem == errno.EXDEV and _named(index, parent_id, name_of(name))
+        if other_kind or named_now or (not mounted and signed(own.inode) != inode):
             index.request_rescan(Rescan(parent_id, tree=False, reason="changed"))
         elif problem != errno.EXDEV and (
             problem is not None or _changed(own.mtime_ns, own.ctime_ns, mtime, ctime, listed)
@@ -134,6 +135,13 @@ def _watch(watcher: DirectoryWatcher, fd: int, name: bytes, directory_id: int, i
 
 def _ours(index: Index, dev: tuple[int, int]) -> bool:
     return any(filesystem.dev == dev for filesystem in index.directories.filesystems.values())
+
+
+def _named(index: Index, parent_id: int, name: bytes) -> bool:
+    """What is mounted at this place belongs to the store by now."""
+    base = index.directories.path(parent_id)
+    path = base + b"/" + name if base else name
+    return any(each.named and each.path == path for each in index.directories.filesystems.values())
 
 
 def _changed(mtime: int, ctime: int, stored_mtime: int, stored_ctime: int, listed: int) -> bool:

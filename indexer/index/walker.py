@@ -72,14 +72,15 @@ class Walker:
 
     def __init__(self, filesystems: list[Filesystem]) -> None:
         """Start the process. Raises OSError."""
-        fds = [filesystem.fd for filesystem in filesystems]
+        present = [filesystem for filesystem in filesystems if not filesystem.absent]
+        fds = [filesystem.fd for filesystem in present]
         package = str(Path(__file__).resolve().parent.parent.parent)
         program = (
             f"import sys; sys.path.insert(0, {package!r}); sys.argv[0] = 'indexer-walker';"
             f" from indexer.index import walk_process as w; {PROGRAM}"
             "w.serve(int(sys.argv[1]), dict(tuple(map(int, each.split(':'))) for each in sys.argv[2:]))"
         )
-        mounts = [f"{filesystem.id}:{filesystem.fd}" for filesystem in filesystems]
+        mounts = [f"{filesystem.id}:{filesystem.fd}" for filesystem in present]
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-I", "-S", "-c", program, str(fds[0]), *mounts],
             stdin=subprocess.PIPE,

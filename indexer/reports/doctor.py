@@ -10,6 +10,7 @@ from indexer.errors import IndexDatabaseError, IndexerError, NotScannedError
 from indexer.reports.limits import limit_checks
 from indexer.reports.machine import Check, mount_of, platform_checks, sqlite_checks
 from indexer.reports.permissions import lease_check, private_check, tree_checks
+from indexer.syscalls.stat import stat_fd
 from indexer.units import format_size, show_text
 
 if TYPE_CHECKING:
@@ -50,11 +51,27 @@ def _directories(store: Store) -> list[tuple[str, Path]]:
     return [("root", store.root), *((name, store.root / name) for name in store.config.store.filesystems)]
 
 
+def _absent(store: Store, name: str) -> bool:
+    """Say whether a named filesystem is not mounted now."""
+    if name not in store.config.store.filesystems:
+        return False
+    try:
+        fd = os.open(store.root / name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        return not stat_fd(fd).mount_root and os.fstat(fd).st_dev == os.stat(store.root).st_dev
+    finally:
+        os.close(fd)
+
+
 def _backends(store: Store) -> Iterator[Check]:
     from indexer.watch.choose import choose_backend
 
     wanted = store.config.store.backend
     for name, path in _directories(store):
+        if _absent(store, name):
+            continue  # the check of its mount says so
         label = f"backend ({show_text(name)})"
         try:
             choice = choose_backend(path, wanted=wanted)
@@ -73,6 +90,14 @@ def _backends(store: Store) -> Iterator[Check]:
 def _mounts(store: Store) -> Iterator[Check]:
     by_use = [rule.name for rule in store.config.classes if "atime" in rule.clocks]
     for name, path in _directories(store):
+        if _absent(store, name):
+            yield Check(
+                f"mount ({show_text(name)})",
+                ok=False,
+                detail="nothing is mounted there: its files stay in the index, and nothing of it is removed",
+                remedy=f'mount it, or take "{show_text(name)}" out of [store] filesystems',
+            )
+            continue
         mount = mount_of(path)
         options = ",".join(mount.options)
         detail = f"{mount.kind} at {show_text(mount.point)} ({options})"
@@ -168,7 +193,7 @@ def _index(store: Store) -> Iterator[Check]:
         detail=f"{files:,} files" if complete else "the first scan is not complete",
         remedy="" if complete else "run `indexer scan` or `indexer watch`",
     )
-    unread = [(path, code) for path, code in problems if code != errno.EXDEV]
+    unread = [(path, code) for path, code in problems if code not in {errno.EXDEV, errno.ENODEV}]
     if unread:
         path, code = unread[0]
         first = f"{show_text(os.fsdecode(path)) or 'the root'}: {os.strerror(code)}"

@@ -15,7 +15,7 @@ from indexer.enforce.run import execute
 from indexer.enforce.trash import PurgeResult, purge_trash
 from indexer.errors import BusyError, IndexDatabaseError, NotScannedError, ServiceError
 from indexer.index.frozen import open_frozen
-from indexer.index.opening import open_filesystems, open_index
+from indexer.index.opening import close_filesystems, open_filesystems, open_index
 from indexer.index.queries import Reader
 from indexer.policy.classes import Classifier
 from indexer.scan import quick_scan
@@ -98,8 +98,7 @@ def _own_index(store: Store, clock: Callable[[], float], stack: ExitStack, *, sc
     except BusyError:
         return None
     filesystems = open_filesystems(store)
-    for filesystem in filesystems:
-        stack.callback(os.close, filesystem.fd)
+    stack.callback(close_filesystems, filesystems)
     index = open_index(store, filesystems, index_policy(store.config), None, clock())
     stack.callback(index.close)
     if scan:

@@ -19,6 +19,7 @@ from indexer.service.priority import IdlePriority
 from indexer.service.state import REASONS, Board
 from indexer.service.supervise import Backoff, GapError
 from indexer.service.trouble import MENDING, contradiction, lost_root, trouble_of
+from indexer.units import show_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,8 @@ FIRST_DELAY = 0.25
 """Seconds before the first new try after a failure; each further one waits twice as long."""
 AUDIT_SECONDS = 1.0
 """Between two looks of the audit, each at up to four files (and the names of one small directory)."""
+OF_THE_SESSION = ("backend", "filesystems", "ignore_readers", "access_resolution")
+"""Settings of [store] that a watcher and an index are made with: a change of them begins a new session."""
 POLL = 0.5
 """Seconds between two looks of a waiting request at whether its watcher is still the current one."""
 
@@ -179,6 +182,7 @@ class Service:
     def _supervise(self, session: Session, batch: Batch) -> None:
         """Ask whether events still come and the root is still ours, and doubt what is not watched. Raises GapError."""
         self.beat = now = self._monotonic()
+        session.supervisor.follow_mounts(session.index, batch)
         named = session.supervisor.look(session.index, batch, now)
         if named is not None:
             self.board.update(unwatched_paths=named)
@@ -193,6 +197,9 @@ class Service:
             self._degrade("policy_error", found)
             return
         old, new = self.reload.store.config, found.config
+        if any(getattr(old.store, name) != getattr(new.store, name) for name in OF_THE_SESSION):
+            self.reload.adopt(found)
+            raise GapError("session_changed", "the settings of [store] have changed")
         index.adopt(index_policy(new), ignores_changed=old.store.ignore != new.store.ignore)
         self.reload.adopt(found)
         self.board.recover("policy_error")
@@ -262,6 +269,9 @@ class Service:
         backoff.reset()
         self._was_ready = True
         self.board.recover(*(reason for reason in self.board.snapshot.reasons if reason != "policy_error"), "")
+        if absent := index.directories.absent:
+            missing = "; ".join(f"{show_name(path)}: {each.absent}" for path, each in absent.items())
+            self._degrade("filesystem_missing", missing)
         self.board.update(ready=True)
         self._publish(index, None)
         on_ready, self._on_ready = self._on_ready, lambda: None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import BusyError
-from indexer.index.opening import open_filesystems, open_index
+from indexer.index.opening import close_filesystems, open_filesystems, open_index
 from indexer.index.queries import Reader
 from indexer.scan import full_scan, quick_scan
 from indexer.service.client import request, service_running
@@ -57,8 +57,7 @@ def scan_here(
         finally:
             index.close()
     finally:
-        for filesystem in filesystems:
-            os.close(filesystem.fd)
+        close_filesystems(filesystems)
     return {"added": result.added, "updated": result.updated, "removed": result.removed}
 
 
@@ -83,5 +82,6 @@ def figures(store: Store) -> dict[str, Any]:
 
 def _skipped(path: bytes, code: int) -> dict[str, Any]:
     other = code == errno.EXDEV
-    reason = "another filesystem" if other else os.strerror(code)
+    absent = "named in [store] filesystems, and not mounted"
+    reason = "another filesystem" if other else absent if code == errno.ENODEV else os.strerror(code)
     return {"path": text_of(path) or ".", "reason": reason, "unreadable": not other}

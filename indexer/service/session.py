@@ -6,12 +6,13 @@ import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from indexer.index.opening import open_filesystems, open_index
+from indexer.index.opening import close_filesystems, open_filesystems, open_index
 from indexer.service.daemon import Session
 from indexer.service.own_reads import OwnReads
 from indexer.service.policy import index_policy
 from indexer.service.supervise import Canary, RootWatch, Supervisor
 from indexer.watch.choose import choose_backend, make_watcher
+from indexer.watch.mount_table import MountTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,12 +28,14 @@ def open_session(store: Store, *, clock: Callable[[], float], backend: str | Non
     IndexDatabaseError, OSError.
     """
     with ExitStack() as stack:
+        table = MountTable(store.root_bytes)  # before anything is opened: what changes from now on is told
+        stack.callback(table.close)
         filesystems = open_filesystems(store)
-        for filesystem in filesystems:
-            stack.callback(os.close, filesystem.fd)
+        stack.callback(close_filesystems, filesystems)
         wanted = backend or store.config.store.backend
-        choice = choose_backend(store.root, store.config.store.filesystems, wanted)
-        mounts = [filesystem.fd for filesystem in filesystems]
+        present = [filesystem for filesystem in filesystems if not filesystem.absent]
+        choice = choose_backend(store.root, [os.fsdecode(each.path) for each in present[1:]], wanted)
+        mounts = [filesystem.fd for filesystem in present]
         watcher = make_watcher(choice, store.root, store.control, mounts, clock=clock)
         watcher.start()
         stack.callback(watcher.stop)
@@ -43,4 +46,4 @@ def open_session(store: Store, *, clock: Callable[[], float], backend: str | Non
         # The native observer hears no opens; its cookies tell whether it is deaf. Polling hears nothing.
         canary = Canary(store.root, watcher) if choice.name not in {"native", "poll"} else None
         root = RootWatch(store.root, filesystems[0].fd)
-        yield Session(watcher, index, Supervisor(watcher, root, canary))
+        yield Session(watcher, index, Supervisor(watcher, root, canary, table))

@@ -18,6 +18,8 @@ REASONS = {
     "policy_error": "the configuration was changed and is not valid; what was in force before still is",
     "root_missing": "the store's root is not at its place; nothing is concluded from that",
     "root_changed": "another directory stands at the store's place; nothing is concluded from it",
+    "filesystem_missing": "a filesystem that the store names is not mounted; its rows stay, nothing of it is removed",
+    "session_changed": "mounts of the store, or settings of [store], have changed; the watcher starts again",
     "emitter_dead": "the thread that reads the kernel's events died; it is started again and everything is verified",
     "watch_limit": "the kernel has no watch left for some directories; they are polled; `doctor` says what to raise",
     "canary_failed": "an open and close of the root was not seen; the watcher is started again",

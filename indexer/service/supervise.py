@@ -7,13 +7,16 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from indexer.events import CHANGED
 from indexer.service.unwatched import Unwatched
+from indexer.units import show_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from indexer.events import Barrier, Batch
     from indexer.index.apply import Index
+    from indexer.watch.mount_table import MountTable
     from indexer.watch.source import Watcher
 
 CANARY_PERIOD = 30.0
@@ -116,8 +119,11 @@ class Canary:
 class Supervisor:
     """What is asked of one session at every turn of the loop."""
 
-    def __init__(self, watcher: Watcher, root: RootWatch, canary: Canary | None) -> None:
+    def __init__(
+        self, watcher: Watcher, root: RootWatch, canary: Canary | None, mounts: MountTable | None = None
+    ) -> None:
         self.root = root
+        self._mounts = mounts
         self._watcher = watcher
         self._canary = canary
         self.unwatched = Unwatched(watcher)
@@ -131,6 +137,23 @@ class Supervisor:
             self._canary.hear(batch, now)
             if ready:  # before, the root may not be watched yet
                 self._canary.sing(now)
+
+    def follow_mounts(self, index: Index, batch: Batch) -> None:
+        """Let the batch look at every place where something was mounted or unmounted: no event tells it.
+
+        Raises GapError where it is a filesystem that the store names: it is opened anew, or goes missing.
+        """
+        changes = self._mounts.changes() if self._mounts is not None else []
+        if not changes:
+            return
+        named = {filesystem.path for filesystem in index.directories.filesystems.values() if filesystem.named}
+        for place in changes:
+            if place in named:
+                raise GapError("session_changed", f"{show_name(place)} was mounted or unmounted")
+            directory, _, name = place.rpartition(b"/")
+            directory_id = index.directories.at_path(directory)
+            if directory_id is not None:
+                batch.hint(directory_id, name, CHANGED)
 
     def look(self, index: Index, batch: Batch, now: float) -> tuple[str, ...] | None:
         """Doubt what is not watched; return the paths of some of it when their number has changed (see `Unwatched`)."""

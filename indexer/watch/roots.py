@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from indexer.watch.mount_table import mounts_below
 from indexer.watch.places import key_of
 
 
@@ -44,7 +45,7 @@ def roots_of(path: bytes, *, recursive: bool, follow: bool) -> list[Root]:
             continue
         found[root.key] = root
         if recursive:
-            waiting += [os.path.join(place, each) for each in _mounts_below(place)]
+            waiting += [os.path.join(place, each) for each in mounts_below(place)]
             if follow:
                 waiting += _links_below(place)
     return list(found.values())
@@ -57,16 +58,6 @@ def _open(path: bytes) -> Root:
     except OSError:
         os.close(fd)
         raise
-
-
-def _mounts_below(path: bytes) -> Iterator[bytes]:
-    """Yield the mount points below a directory, relative to it (proc_pid_mountinfo(5))."""
-    prefix = os.path.realpath(path).rstrip(b"/") + b"/"
-    with open("/proc/self/mountinfo", "rb") as table:
-        for line in table:
-            point = line.split()[4].decode("unicode_escape").encode("latin-1")
-            if point.startswith(prefix):
-                yield point[len(prefix) :]
 
 
 def _links_below(path: bytes) -> Iterator[bytes]:

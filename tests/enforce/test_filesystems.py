@@ -105,6 +105,26 @@ def test_another_filesystem_is_not_entered_unless_named(mount: Mount, tmp_path: 
     arena.close()
 
 
+@needs("CAP_SYS_ADMIN", "chattr")
+def test_a_project_quota_between_a_file_and_the_trash(mount: Mount) -> None:
+    """The kernel refuses such a rename (EXDEV): never copied, but skipped and said; what is to go for good goes."""
+    top = mount("xfs") / "store"
+    top.mkdir()
+    subprocess.run(["chattr", "+P", "-p", "1", top], check=True)
+    (top / "uploads" / "theirs").mkdir(parents=True)
+    subprocess.run(["chattr", "+P", "-p", "2", top / "uploads" / "theirs"], check=True)
+    arena = Arena(top)
+    for name in ("uploads/theirs/a", "uploads/theirs/b", "uploads/ours"):
+        arena.write(name)
+    result = arena.run(arena.plan(action="trash"))
+    assert (result.files_removed, result.kept, result.errors) == (1, {"other_project": 2}, ())
+    assert arena.tree() >= {b"uploads/theirs/a", b"uploads/theirs/b"}
+    result = arena.run(arena.plan("uploads/theirs/a", action="delete"))
+    assert (result.files_removed, result.kept, result.errors) == (1, {}, ())
+    assert b"uploads/theirs/a" not in arena.tree()
+    arena.close()
+
+
 def test_a_bind_mount_of_the_same_filesystem_is_not_entered(arena: Arena) -> None:
     """A bind mount has the same device number, and is another mount all the same, with and without openat2."""
     arena.write("precious/a")

@@ -379,6 +379,37 @@ def test_a_filesystem_of_the_store_is_entered(mount: Callable[..., Path], tmp_pa
         unmount(root / "part")
 
 
+@needs("CAP_SYS_ADMIN", "fs:tmpfs")
+def test_the_order_in_which_filesystems_are_named_means_nothing(mount: Callable[..., Path], tmp_path: Path) -> None:
+    """In another order, taken out, named again: every event still finds its row, and what is not named is left out."""
+    root = tmp_path / "root"
+    make(root, {"a": {}, "b": {}, "top": b""})
+    disks = {name: mount("tmpfs") for name in ("a", "b")}
+    for name, disk in disks.items():
+        make(disk, {"d": {"old": b"1"}})
+        bind(disk, root / name)
+    try:
+        with Rig(tmp_path, {}, filesystems=["a", "b"]) as rig:
+            for names in (["b", "a"], ["b"], ["a", "b"], ["a"], []):
+                rig.named = [os.fsencode(name) for name in names]
+                rig.reopen()
+                rig.quick()
+                expected = {b"top", *(os.fsencode(f"{name}/d/old") for name in names)}
+                assert rig.paths() == expected
+                assert rig.problems() == {os.fsencode(name): errno.EXDEV for name in disks if name not in names}
+                for name in names:
+                    (root / name / "d" / "new").write_bytes(b"22")
+                    rig.changed(f"{name}/d/new")
+                    assert rig.paths() == expected | {os.fsencode(f"{name}/d/new")}
+                    (root / name / "d" / "new").unlink()
+                    rig.changed(f"{name}/d/new")
+            rig.reopen()
+            assert rig.value("SELECT count(*) FROM filesystem") == 1
+    finally:
+        for name in disks:
+            unmount(root / name)
+
+
 def test_a_store_that_was_copied_keeps_its_rows(tmp_path: Path) -> None:
     """Restored to another filesystem: handles and inodes are void, names are the same; nothing is an arrival twice."""
     with Rig(tmp_path, TREE, [CLASS]) as rig:

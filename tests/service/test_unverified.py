@@ -10,7 +10,7 @@ import pytest
 
 from indexer.events import ROOT_ID, Batch, Rescan
 from indexer.index.apply import Index
-from indexer.index.opening import open_filesystems, open_index
+from indexer.index.opening import close_filesystems, open_filesystems, open_index
 from indexer.index.queries import Reader
 from indexer.service.planning import decide_all
 from indexer.service.policy import index_policy
@@ -50,8 +50,7 @@ def index(store: Store) -> Iterator[Index]:
         index.apply(Batch(NOW))
     yield index
     index.close()
-    for filesystem in filesystems:
-        os.close(filesystem.fd)
+    close_filesystems(filesystems)
 
 
 def planned(store: Store) -> tuple[set[bytes], dict[str, int]]:
