@@ -23,6 +23,17 @@ class Column:
     """Align to the right: figures."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table that has a colour on a terminal."""
+
+    text: str
+    style: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(slots=True)
 class Output:
     """How this command may print. `json`: one document on stdout, and nothing else there."""
@@ -62,11 +73,15 @@ class Output:
     def table(self, columns: Sequence[str | Column], rows: Iterable[Sequence[object]]) -> None:
         """Print a table on stdout: drawn on a terminal, plain aligned columns elsewhere, whole in both."""
         heads = [column if isinstance(column, Column) else Column(column) for column in columns]
-        cells = [["" if cell is None else show_text(str(cell)) for cell in row] for row in rows]
+        cells = [
+            [cell if isinstance(cell, Cell) else Cell("" if cell is None else str(cell)) for cell in row]
+            for row in rows
+        ]
+        safe = [[Cell(show_text(cell.text), cell.style) for cell in row] for row in cells]
         if sys.stdout.isatty():
-            self._drawn(heads, cells)
+            self._drawn(heads, safe)
         else:
-            self._plain(heads, cells)
+            self._plain(heads, [[cell.text for cell in row] for row in safe])
 
     @contextmanager
     def progress(self, what: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
@@ -89,7 +104,7 @@ class Output:
 
             yield update
 
-    def _drawn(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    def _drawn(self, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
         from rich.box import SIMPLE
         from rich.console import Console
         from rich.table import Table
@@ -99,7 +114,9 @@ class Output:
         for column in columns:
             table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))  # Text: no markup, no emoji, whatever a file is called
+            table.add_row(
+                *(Text(cell.text, style=cell.style) for cell in row)
+            )  # Text: no markup, no emoji, whatever a file is called
         Console(no_color=not self.color, highlight=False).print(table)
 
     def _plain(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from indexer.cli._common import PATH, Cli, common_options, examples, path_operands, paths_options
-from indexer.cli.reporting_text import TABLE_DROPS, USAGE_DROPS, columns_of, explain_lines, fit, table, usage_table
+from indexer.cli.explaining_text import explain_lines
+from indexer.cli.failure import show_failure
+from indexer.cli.output import Column
+from indexer.cli.report_tables import report_table
+from indexer.cli.reporting_text import columns_of, fit
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
 from indexer.units import format_size, parse_duration, show_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from indexer.cli.reporting_text import Table
     from indexer.manager import StorageManager
@@ -27,12 +34,15 @@ SHOWN = 20
 """Single files that a table for people shows, unless --top says otherwise."""
 SQL_HEAP = 512 * 1024**2
 """Bytes that SQLite may take in this process, which answers one query and ends."""
+GRACE = 1.0
+"""Seconds after the end of a query's time at which its process ends, come what may."""
 
 
 @click.command(
     epilog=examples(
         "indexer report usage",
         "indexer report usage --by child --class uploads",
+        "indexer report largest --by owner",
         "indexer report expiring --within 14d --by owner",
         "indexer report largest /srv/media --under frames --top 50 --csv",
         "indexer report stale --within 180d --by owner",
@@ -85,13 +95,12 @@ def report(
     elif not rows:
         cli.out.note("nothing to show")
     else:
-        now = int(time.time())
-        if name == "usage" and by in {None, "class"}:
-            show(cli, usage_table(rows, now, bars=sys.stdout.isatty()), USAGE_DROPS)
-        else:
-            show(cli, table(rows[:shown], now, bars=sys.stdout.isatty()), TABLE_DROPS)
-            if shown is not None and len(rows) > shown:
-                cli.out.note("… and more: --top N, --by, --csv or --json")
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        cli.out.table(*report_table(name, rows[:shown], int(time.time()), width=width))
+        if shown is not None and len(rows) > shown:
+            cli.out.note("… and more: --top N, --by, --csv or --json")
+        if name == "growth" and all(row["net_per_day"] is None for row in rows):
+            cli.out.note("no rates yet: they need an hour between two samples, which a running service takes")
 
 
 @click.command(
@@ -112,7 +121,9 @@ def sql(cli: Cli, query: str, as_csv: bool, timeout: float, max_rows: int) -> No
     Times are Unix seconds, sizes bytes. The views and their columns are in the SQL reference.
     """
     text = sys.stdin.read() if query == "-" else query
-    found = cli.manager().sql(text, timeout=timeout, max_rows=max_rows, heap=SQL_HEAP)
+    manager = cli.manager()
+    with last_resort(cli, timeout):
+        found = manager.sql(text, timeout=timeout, max_rows=max_rows, heap=SQL_HEAP)
     rows = [[value.hex() if isinstance(value, bytes) else value for value in row] for row in found["rows"]]
     if cli.out.json:
         cli.out.document({**found, "rows": rows})
@@ -151,6 +162,30 @@ def explain(cli: Cli, paths: tuple[Path, ...], paths_from: Path | None, nul: boo
     return EXIT_SOME_FAILED if unknown else EXIT_DONE
 
 
+@contextmanager
+def last_resort(cli: Cli, timeout: float) -> Iterator[None]:
+    """End this process, with the error of a query that takes too long, when SQLite does not come back in time.
+
+    It looks at the clock between two steps, and one step can last: LIKE on a large text takes minutes.
+    """
+
+    def end() -> None:
+        from indexer.reports.sql import too_long
+
+        code = show_failure(too_long(timeout), cli.out)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    timer = threading.Timer(timeout + GRACE, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def page(cli: Cli, operands: Sequence[Path], narrowing: Sequence[object]) -> None:
     """Write `report html FILE [DIR]`."""
     if not 1 <= len(operands) <= 2:
@@ -165,10 +200,12 @@ def page(cli: Cli, operands: Sequence[Path], narrowing: Sequence[object]) -> Non
         cli.out.note(f"{file}: {format_size(written)}, opens in any browser")
 
 
-def show(cli: Cli, drawn: Table, drop: Iterable[str]) -> None:
-    """Print a table; on a narrow terminal without the columns that matter least."""
+def show(cli: Cli, drawn: Table, drop: Sequence[str]) -> None:
+    """Print a table; on a narrow terminal without the columns, by title, that matter least."""
     if sys.stdout.isatty():
-        drawn = fit(drawn, shutil.get_terminal_size().columns, drop)
+        titles = [column.title if isinstance(column, Column) else column for column in drawn[0]]
+        places = [titles.index(title) for title in drop if title in titles]
+        drawn = fit(drawn, shutil.get_terminal_size().columns, places)
     cli.out.table(*drawn)
 
 

@@ -209,7 +209,8 @@ VIEWS: dict[str, View] = {
             "quota_high": "the child's quota, for a class with quotas per child; else NULL",
         },
         f"""
-        SELECT c.name AS class, child_of(c.name, u.directory_id) AS child, {_SUMS.format("u.")}, NULL AS quota_high
+        SELECT c.name AS class, child_of(c.name, u.directory_id) AS child, {_SUMS.format("u.")},
+            child_quota(c.name, child_of(c.name, u.directory_id)) AS quota_high
         FROM usage u LEFT JOIN class c ON c.id = u.class_id GROUP BY u.class_id, child HAVING sum(u.files) > 0
         """,
     ),

@@ -28,13 +28,15 @@ def install(
     ledger: Path | None = None,
     protection: Callable[[bytes], str | None] | None = None,
     prefixes: Mapping[str, tuple[str, ...]] | None = None,
+    child_quotas: Mapping[str, int] | None = None,
 ) -> None:
     """Make the views and their functions on the reader's connection.
 
     `now` returns Unix seconds. Without `ledger` (or before there is one) its views are there, and empty. `protection`
-    tells whether a hold or lease covers a path, `prefixes` which directories are a class's own (for `child`).
+    tells whether a hold or lease covers a path, `prefixes` which directories are a class's own (for `child`),
+    `child_quotas` how many bytes each child of a class may hold.
     """
-    _functions(reader, now, protection, prefixes or {})
+    _functions(reader, now, protection, prefixes or {}, child_quotas or {})
     connection = reader.connection
     attached = ledger is not None and ledger.exists()
     if attached and ledger is not None:
@@ -52,6 +54,7 @@ def _functions(
     now: Callable[[], int],
     protection: Callable[[bytes], str | None] | None,
     prefixes: Mapping[str, tuple[str, ...]],
+    child_quotas: Mapping[str, int],
 ) -> None:
     """Register the SQL functions; a directory in limbo has no path, and so have its files."""
 
@@ -91,7 +94,12 @@ def _functions(
                 break
         return text_of(path.split(b"/", 1)[0]) if path else None
 
-    for function, arguments in ((dir_path, 1), (path_bytes, 2), (is_held, 2), (extension_of, 1), (child_of, 2)):
+    def child_quota(class_name: str | None, child: str | None) -> int | None:
+        return child_quotas.get(class_name) if class_name is not None and child is not None else None
+
+    of_one = (dir_path, extension_of)
+    for function in (dir_path, path_bytes, is_held, extension_of, child_of, child_quota):
+        arguments = 1 if function in of_one else 2
         reader.connection.create_function(function.__name__, arguments, function)
     reader.connection.create_function("text_of", 1, text_of, deterministic=True)
     reader.connection.create_function("now", 0, now)

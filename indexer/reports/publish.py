@@ -20,7 +20,7 @@ from indexer.index.published import copy_index, copy_ledger
 from indexer.index.queries import Reader
 from indexer.index.views import install
 from indexer.reports.atomic import replacing
-from indexer.reports.reading import prefixes
+from indexer.reports.reading import child_quotas, prefixes
 from indexer.units import show_name, text_of
 
 if TYPE_CHECKING:
@@ -80,7 +80,14 @@ def _new(path: Path) -> Any:
 def _fill(connection: Any, store: Store, now: int) -> int:
     connection.execute("ATTACH ? AS live", (f"file:{quote(os.fsencode(store.index_path))}?mode=ro",))
     reader = Reader(connection)
-    install(reader, now=lambda: now, ledger=store.ledger_path, prefixes=prefixes(store.config.classes))
+    rules = store.config.classes
+    install(
+        reader,
+        now=lambda: now,
+        ledger=store.ledger_path,
+        prefixes=prefixes(rules),
+        child_quotas=child_quotas(rules),
+    )
     copy_ledger(connection)
     copy_index(connection, at=now, store=store.id, root=text_of(store.root_bytes), version=__version__)
     return int(connection.execute("SELECT count(*) FROM _file").fetchone()[0])

@@ -32,6 +32,7 @@ def open_views(store: Store, now: int) -> Reader:
             ledger=store.ledger_path,
             protection=_protection(store, now),
             prefixes=prefixes(store.config.classes),
+            child_quotas=child_quotas(store.config.classes),
         )
     except BaseException:
         reader.close()
@@ -54,6 +55,15 @@ def prefixes(rules: tuple[Rule, ...]) -> dict[str, tuple[str, ...]]:
     return {
         name: tuple(re.sub(r"\\(.)", r"\1", prefix) for prefix in candidates if prefix)
         for name, candidates in found.items()
+    }
+
+
+def child_quotas(rules: tuple[Rule, ...]) -> dict[str, int]:
+    """Return how many bytes each child of a class may hold, for the classes that say so."""
+    return {
+        rule.name: rule.quota.high
+        for rule in rules
+        if rule.quota is not None and rule.quota.per == "child" and rule.quota.high is not None
     }
 
 

@@ -1,7 +1,8 @@
 """Read-only SQL on the views: anything that reads them is allowed, anything else is refused before it runs.
 
-The connection is opened read-only; an authorizer lets a statement select, from the views, with functions of a list;
-a progress handler ends it when its time is over. Neither depends on reading the text of the statement.
+Three walls, none of which reads the text of the statement: it must compile where there is nothing but the views
+(`surface_check`); an authorizer lets it select, from the views, with functions of a list; and the connection is opened
+read-only, with query_only set. A progress handler ends it when its time is over.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ except ImportError:
 from indexer.errors import IndexerError, UsageError
 from indexer.index.surface import LEDGER_VIEWS, VIEWS
 from indexer.reports.reading import open_views
+from indexer.reports.surface_check import compile_on_surface
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +54,7 @@ acos asin atan atan2 ceil ceiling cos degrees exp floor ln log log10 log2 mod pi
 tan trunc
 -> ->> json json_array json_array_length json_extract json_group_array json_group_object json_object json_quote
 json_type json_valid
-child_of dir_path extension_of is_held now path_bytes text_of
+child_of child_quota dir_path extension_of is_held now path_bytes text_of
 """
 _FUNCTIONS = frozenset(_FUNCTION_LIST.split())
 
@@ -86,11 +88,13 @@ def query(
         for table in _FREE:
             # SQLite 3.40 makes such a table at its first use, in a way that the authorizer would have to allow.
             connection.execute(f"SELECT 1 FROM {table}('[]')")
+        connection.execute("PRAGMA query_only = 1")
         denied: list[str] = []
         connection.set_authorizer(_authorizer(denied))
         deadline = clock() + timeout
         connection.set_progress_handler(lambda: clock() > deadline, STEPS)
         try:
+            compile_on_surface(text, _authorizer(denied), lambda: clock() > deadline, STEPS)
             cursor = connection.execute(text)
             if cursor.description is None:
                 raise UsageError("the query returns no columns", remedy="Write a SELECT.")
@@ -102,6 +106,14 @@ def query(
             connection.set_progress_handler(None, 0)
             connection.set_authorizer(None)
     return {"columns": columns, "rows": rows[:max_rows], "truncated": len(rows) > max_rows}
+
+
+def too_long(timeout: float) -> IndexerError:
+    """Return what a query that took more than `timeout` seconds is answered."""
+    return IndexerError(
+        f"the query took longer than {timeout:g} seconds",
+        remedy="Narrow it, select fewer columns (a path costs most), or give it longer with --timeout.",
+    )
 
 
 def _first(cursor: Any, count: int) -> Iterator[list[Any]]:
@@ -144,12 +156,11 @@ def _explained(error: Exception, denied: list[str], *, late: bool, timeout: floa
             remedy=f"Views: {', '.join(sorted(_VIEWS))}. Their columns are in the SQL reference.",
         )
     if late or "interrupted" in message:
-        return IndexerError(
-            f"the query took longer than {timeout:g} seconds",
-            remedy="Narrow it, select fewer columns (a path costs most), or give it longer with --timeout.",
-        )
+        return too_long(timeout)
     if isinstance(error, MemoryError) or "too big" in message or "out of memory" in message:
         return IndexerError(
             "the query needs too much memory", remedy="Aggregate less in one value, or return fewer rows."
         )
+    if "no such table" in message:
+        return UsageError(f"the query cannot be run: {message}", remedy=f"Views: {', '.join(sorted(_VIEWS))}.")
     return UsageError(f"the query cannot be run: {message}", remedy="See the SQL reference for views and columns.")

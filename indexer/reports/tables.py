@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_FLAGS = {"class_name": "--class"}
 WEEK = 7 * 86_400
 TOP = 20
 
@@ -42,7 +43,8 @@ def report(store: Store, name: str, now: int, **options: Any) -> list[Row]:
     unknown = given.keys() - (make.__kwdefaults__ or {}).keys()
     if unknown:
         raise UsageError(
-            f"`report {name}` takes no {', '.join(sorted(unknown))}", remedy="See `indexer report --help`."
+            f"`report {name}` takes no {', '.join(sorted(_FLAGS.get(key, f'--{key}') for key in unknown))}",
+            remedy="See `indexer report --help`.",
         )
     if (class_name := given.get("class_name")) is not None:
         known = [rule.name for rule in store.config.classes]
@@ -156,8 +158,14 @@ def expiring(
     )
 
 
-def largest(source: Source, *, top: int = TOP, under: bytes = b"", class_name: str | None = None) -> list[Row]:
-    """Return the files with the most allocated bytes."""
+def largest(
+    source: Source, *, by: str | None = None, top: int = TOP, under: bytes = b"", class_name: str | None = None
+) -> list[Row]:
+    """Return the files with the most allocated bytes; with `by`, the classes, children or owners that have most."""
+    if by is not None:
+        rows = usage(source, by=by, under=under, class_name=class_name)
+        kept = [row for row in rows if not row.get("trash")]
+        return sorted(kept, key=lambda row: row["allocated"], reverse=True)[:top]
     return list(
         questions.largest(source.reader, top=top, class_name=class_name, below=directory_below(source.reader, under))
     )

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from indexer.errors import EXIT_USAGE
+from indexer.errors import EXIT_SOME_FAILED, EXIT_USAGE
+from tests.program import Program
 
 
 @pytest.fixture
@@ -53,3 +54,10 @@ def test_an_export(store: Path, tmp_path: Path, call: Callable[..., Any]) -> Non
     target = tmp_path / "files.csv"
     assert call("-C", store, "export", target, "--json").document == {"file": str(target), "rows": 3}
     assert len(target.read_text(encoding="utf-8").splitlines()) == 4
+
+
+def test_a_single_step_cannot_outlast_its_time(store: Path, program: Program) -> None:
+    """SQLite asks for the time between steps; one LIKE on a large text is one step, and would take an hour."""
+    query = "SELECT printf('%.*c', 60000000, 'a') LIKE '%' || printf('%.*c', 20000, 'a') || 'b%'"
+    error = program.json("-C", store, "sql", query, "--timeout", "0.2", exits=EXIT_SOME_FAILED)["error"]
+    assert error["message"] == "the query took longer than 0.2 seconds"

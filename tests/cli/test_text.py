@@ -6,19 +6,11 @@ from typing import Any
 
 import pytest
 
-from indexer.cli.output import Column
+from indexer.cli.explaining_text import explain_lines
+from indexer.cli.output import Cell, Column
 from indexer.cli.removal_text import error_lines, exit_code, plan_lines, plan_table, refusal_lines, result_lines
-from indexer.cli.reporting_text import (
-    USAGE_DROPS,
-    bar,
-    columns_of,
-    explain_lines,
-    fit,
-    span,
-    table,
-    usage_table,
-    when,
-)
+from indexer.cli.report_tables import report_table
+from indexer.cli.reporting_text import bar, columns_of, gauge, owner, span, when
 from indexer.policy.explain import explain
 from indexer.policy.plan import plan
 from indexer.rules import Guards
@@ -47,36 +39,93 @@ USAGE: list[dict[str, Any]] = [
 ]
 
 
+def cells(drawn: tuple[Any, Any]) -> list[list[str]]:
+    """Return what a table's cells say, without their colours."""
+    return [["" if cell is None else str(cell) for cell in row] for row in drawn[1]]
+
+
 def test_usage_as_a_table() -> None:
     """Classes, then what is in none, then the trash; a bar only for those who can see it."""
-    assert usage_table(USAGE, NOW, bars=False)[1] == [
+    assert cells(report_table("usage", USAGE, NOW, width=None)) == [
         ["uploads", "hot", "1,234,567", "5.0 GiB", "6.0 GiB", "75.0%", "7d", "1d1h"],
-        ["(no class)", None, "1", "1 Byte", "4.0 KiB", "0.0%", "", ""],
-        ["(trash)", None, "2", "", "8.0 KiB", "", "", ""],
+        ["(no class)", "", "1", "1 Byte", "4.0 KiB", "0.0%", "", ""],
+        ["(trash)", "", "2", "", "8.0 KiB", "", "", ""],
     ]
-    assert titles(usage_table(USAGE, NOW, bars=True))[6:] == ["", "ttl", "oldest"]
+    assert titles(report_table("usage", USAGE, NOW, width=200))[6:] == ["", "ttl", "oldest"]
     quota = [{**USAGE[0], "quota_high": 2**40}]
-    assert usage_table(quota, NOW, bars=False)[1][0][-1] == "1.0 TiB"
+    assert cells(report_table("usage", quota, NOW, width=None))[0][-1] == "1.0 TiB"
 
 
-@pytest.mark.parametrize(("share", "blocks"), [(0.0, 0), (0.0001, 1), (0.5, 4), (1.0, 8), (1.7, 8)])
-def test_bars(share: float, blocks: int) -> None:
+@pytest.mark.parametrize(
+    ("share", "drawn"),
+    [(0.0, ""), (0.0001, "▏"), (0.5, "█████"), (0.55, "█████▌"), (1.0, "█" * 10), (1.7, "█" * 10)],
+)
+def test_bars(share: float, drawn: str) -> None:
     """A bar is full at all of it, and never empty for something."""
-    assert bar(share) == "█" * blocks
+    assert bar(share) == drawn
+
+
+def test_a_limit_warns_before_it_is_reached() -> None:
+    """Green, yellow from nine tenths on, red beyond."""
+    assert [gauge(share).style for share in (0.5, 0.9, 0.99, 1.0, 3.0)] == ["green", "yellow", "yellow", "red", "red"]
 
 
 @pytest.mark.parametrize(
     ("width", "expected"),
     [
         (120, ["class", "tier", "files", "size", "on disk", "share", "", "ttl", "oldest"]),
-        (75, ["class", "tier", "files", "size", "on disk", "share", "ttl", "oldest"]),
+        (75, ["class", "tier", "files", "size", "on disk", "share", "", "ttl"]),
         (40, ["class", "files", "on disk", "share"]),
         (5, ["class", "files", "on disk"]),
     ],
 )
 def test_narrow_terminals_get_fewer_columns(width: int, expected: list[str]) -> None:
     """The columns that matter least go first; the class and its size stay, however narrow it is."""
-    assert titles(fit(usage_table(USAGE, NOW, bars=True), width, USAGE_DROPS)) == expected
+    assert titles(report_table("usage", USAGE, NOW, width=width)) == expected
+
+
+QUOTA = {
+    "class": "uploads", "child": "uploads/ann", "files": 12, "allocated": 3 * 2**30, "quota_high": 2 * 2**30,
+    "quota_low": 2**30, "quota_files": None, "used": 1.5, "over": True, "evicts": True,
+}  # fmt: skip
+
+
+def test_quotas_as_a_table() -> None:
+    """How full, what is done about it, and a bar that says it at a glance."""
+    drawn = report_table(
+        "quotas", [QUOTA, {**QUOTA, "evicts": False}, {**QUOTA, "used": 0.95, "over": False}], 0, width=200
+    )
+    assert cells(drawn)[0] == [
+        *("uploads", "uploads/ann", "12", "3.0 GiB", "2.0 GiB", "1.0 GiB", "", "150.0%", "█" * 10, "over, evicts"),
+    ]
+    assert [row[-1] for row in drawn[1][1:]] == [Cell("over, only warns", "red"), Cell("nearly full", "yellow")]
+
+
+GROWTH = {
+    "what": "class", "class": "frames", "allocated": 2**30, "in_per_day": 3 * 2**20, "out_per_day": 5 * 2**20,
+    "net_per_day": -2 * 2**20, "limit": 2 * 2**30, "full_at": None,
+}  # fmt: skip
+
+
+def test_growth_as_a_table() -> None:
+    """The name stays on the narrowest terminal; less than before is a negative rate; what fills up is dated."""
+    disk = {**GROWTH, "what": "disk", "class": None, "net_per_day": 1, "full_at": NOW + 3 * DAY}
+    wide = cells(report_table("growth", [GROWTH, disk], NOW, width=200))
+    assert wide[0] == ["frames", "1.0 GiB", "3.0 MiB", "5.0 MiB", "-2.0 MiB", "2.0 GiB", "█████", ""]
+    assert (wide[1][0], wide[1][-1]) == ("(disk)", "2027-01-18 (in 3d)")
+    assert titles(report_table("growth", [GROWTH], NOW, width=10)) == ["of", "on disk", "net a day", "full"]
+
+
+def test_files_as_a_table() -> None:
+    """Who owns them by name where there is one, how long ago they were used, when they go."""
+    row = {
+        "path": "a/b", "class": None, "bytes": 1000, "allocated": 4096, "uid": 0, "mtime": NOW - DAY,
+        "used_at": NOW - 60, "expires_at": NOW + DAY,
+    }  # fmt: skip
+    expected = ["a/b", "(no class)", "1000 Bytes", "4.0 KiB", "root", "1d ago", "1m ago", "in 1d"]
+    assert cells(report_table("largest", [row], NOW, width=None)) == [expected]
+    assert titles(report_table("largest", [row], NOW, width=5)) == ["path", "on disk"]
+    assert owner(4_000_000_000) == "4000000000"
 
 
 @pytest.mark.parametrize(
@@ -94,12 +143,17 @@ def test_moments() -> None:
     assert when(NOW - 60, NOW) == "2027-01-15T07:59:00Z (1m ago)"
 
 
-def test_any_report_as_a_table() -> None:
-    """Sizes, counts and times as people read them, a missing class said."""
-    drawn = table([{"class": None, "files": 1000, "allocated": 2048, "first": NOW, "policy": "f" * 64}], NOW)
-    assert titles(drawn) == ["class", "files", "on disk", "first expires", "policy"]
-    assert drawn[1] == [["(no class)", "1,000", "2.0 KiB", "2027-01-15T08:00:00Z (in 0s)", "f" * 12]]
-    assert table([], NOW) == ([], [])
+def test_any_sums_as_a_table() -> None:
+    """Sizes, counts and times as people read them, a missing class said, and each against the largest."""
+    rows = [
+        {"class": None, "files": 1000, "allocated": 2048, "first": NOW},
+        {"class": "a", "files": 1, "allocated": 512, "first": None},
+    ]
+    drawn = report_table("expiring", rows, NOW, width=None)
+    assert titles(drawn) == ["class", "files", "on disk", "share", "first expires"]
+    assert cells(drawn)[0] == ["(no class)", "1,000", "2.0 KiB", "80.0%", "2027-01-15T08:00:00Z (in 0s)"]
+    assert [line[4] for line in cells(report_table("expiring", rows, NOW, width=200))] == ["█" * 10, "██▌"]
+    assert report_table("expiring", [], NOW, width=None)[1] == []
 
 
 def test_figures_of_a_query_stand_to_the_right() -> None:
@@ -214,11 +268,3 @@ def test_a_removed_path_in_words() -> None:
         "  policy     abcdef012345, expire by media (schedule)",
         "  restorable until 2027-01-16T08:00:00Z (in 1d)",
     ]
-
-
-def test_sums_have_bars_against_the_largest() -> None:
-    """On a terminal; single files have none."""
-    sums = [{"uid": 1, "files": 3, "allocated": 800}, {"uid": 2, "files": 1, "allocated": 100}]
-    columns, body = table(sums, 0, bars=True)
-    assert (columns[-1], [line[-1] for line in body]) == ("", ["█" * 8, "█"])
-    assert len(table([{"path": "a", "allocated": 800}, {"path": "b", "allocated": 1}], 0, bars=True)[0]) == 2

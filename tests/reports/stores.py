@@ -43,7 +43,7 @@ def store_of(state: Path, rules: tuple[Rule, ...] = RULES, **given: Any) -> Stor
     return cast("Store", FakeStore(state, Config(None, StoreConfig(Path("/nowhere"), **given), classes=rules)))
 
 
-def media_store(state: Path, **given: Any) -> Store:
+def media_store(state: Path, rules: tuple[Rule, ...] = RULES, **given: Any) -> Store:
     """Return a store with the tree that most tests read."""
     media(state / "index.db")
-    return store_of(state, **given)
+    return store_of(state, rules, **given)

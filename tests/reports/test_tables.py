@@ -14,9 +14,9 @@ from indexer.index import questions
 from indexer.reports import report
 from indexer.reports.reading import prefixes
 from indexer.reports.tables import REPORTS
-from indexer.rules import Rule
+from indexer.rules import Quota, Rule
 from indexer.store import Store
-from tests.reports.built import DAY, NOW, counting, reader
+from tests.reports.built import DAY, NOW, RULES, counting, reader
 from tests.reports.stores import media_store
 
 
@@ -70,6 +70,23 @@ def test_usage_by_child_and_owner(store: Store) -> None:
     rows = report(store, "usage", NOW, by="child", class_name="uploads")
     assert [(row["child"], row["files"]) for row in rows] == [(None, 3), ("alice", 1), ("bob", 1)]
     assert column(report(store, "usage", NOW, by="owner"), "uid") == [1000, 0, 1001]
+
+
+def test_the_largest_of_a_kind(store: Store) -> None:
+    """`--by` names whoever has most instead of single files."""
+    assert column(report(store, "largest", NOW, by="class"), "class") == ["outputs", "uploads", "frames", "cache", None]
+    assert column(report(store, "largest", NOW, by="owner", top=1), "uid") == [1000]
+    with pytest.raises(UsageError, match="takes no --by"):
+        report(store, "runs", NOW, by="class")
+
+
+def test_what_each_child_may_hold(tmp_path: Path) -> None:
+    """A quota for each child is told beside what the child has; files directly in the class's own have none."""
+    rule = Rule("uploads", ("uploads/**",), quota=Quota(high=2**30, per="child"))
+    rows = report(media_store(tmp_path, rules=(rule, *RULES[1:])), "usage", NOW, by="child")
+    quotas = {(row["class"], row["child"]): row["quota_high"] for row in rows}
+    assert quotas["uploads", "alice"] == quotas["uploads", "bob"] == 2**30
+    assert {quotas[key] for key in quotas if key[0] != "uploads" or key[1] is None} == {None}
 
 
 def test_the_trash_has_a_row_of_its_own(store: Store) -> None:
@@ -151,9 +168,9 @@ def test_tiers_and_holds(store: Store) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("growth", {"top": 3}, "takes no top"),
+        ("growth", {"top": 3}, "takes no --top"),
         ("sizes", {}, "no report 'sizes'"),
-        ("largest", {"within": 5}, "takes no within"),
+        ("largest", {"within": 5}, "takes no --within"),
         ("usage", {"by": "day"}, "cannot be shown by 'day'"),
         ("expiring", {"by": "hour"}, "cannot be shown by 'hour'"),
         ("expiring", {"class_name": "upload"}, "no class 'upload'"),

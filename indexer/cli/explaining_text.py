@@ -1,0 +1,73 @@
+"""What an explanation looks like to people: plain values in, lines out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from indexer.cli.reporting_text import count, span, when
+from indexer.policy.reasons import Blocker, Guard
+from indexer.units import format_duration, format_size, format_time, show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def explain_lines(found: dict[str, Any], now: int) -> Iterator[str]:
+    """Yield the lines of an explanation: the path, then what is known of it, the answer last."""
+    yield show_text(found["path"]) or "."
+    for label, text in _facts(found, now):
+        yield f"  {label:<11}{show_text(text)}"
+
+
+def _facts(found: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
+    kind, rule, removed = found["kind"], found["rule"], found["removed"]
+    if kind == "directory":
+        yield "contains", f"{count(found['files'])}, {format_size(found['bytes'])}"
+    elif kind is not None:
+        yield kind, f"{format_size(found['bytes'])}, {format_size(found['allocated'])} on disk, owner {found['uid']}"
+    yield "class", "none" if rule is None else f"{rule['class']} (tier {found['tier']}): {_rule(rule)}"
+    if found["clock_at"] is not None:
+        clocks = ", ".join(f"{name} {format_time(at)}" for name, at in found["clocks"].items())
+        yield "clock", f"{format_time(found['clock_at'])}, {span(now - found['clock_at'])} ago; youngest of {clocks}"
+    if found["expires_at"] is not None:
+        yield "expires", when(found["expires_at"], now)
+    if removed is not None:
+        yield from _removed(removed, now)
+    if kind not in {None, "directory"} or (found["blockers"] and removed is None):
+        yield from _verdict(found["blockers"])
+
+
+def _rule(rule: dict[str, Any]) -> str:
+    if rule["ttl"] is None:
+        return f"{', '.join(rule['match'])}, kept forever"
+    floor = ", not before its arrival" if rule["arrival_floor"] else ""
+    return (
+        f"{', '.join(rule['match'])}, {rule['action']} {format_duration(rule['ttl'])} after"
+        f" {' and '.join(rule['clock'])}{floor}"
+    )
+
+
+def _verdict(blockers: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if not blockers:
+        yield "verdict", "due: the next run takes it, if nobody has it open"
+    for number, word in enumerate(blockers):
+        yield "" if number else "stays", f"{word}: {_MEANINGS.get(word, '')}".removesuffix(": ")
+
+
+_MEANINGS = {str(word): word.meaning for kind in (Blocker, Guard) for word in kind}
+
+
+def _removed(removed: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
+    rule = removed["rule"]
+    at = "" if removed["at"] is None else f" {when(removed['at'], now)}"
+    yield "removed", f"{removed['outcome']}{at}, {format_size(removed['bytes'])}, by run {removed['run']}"
+    why = f"class {rule['class']}, {removed['reason']}"
+    if rule["expires_at"] is not None:
+        why += f" since {format_time(rule['expires_at'])} (ttl {format_duration(rule['ttl'])})"
+    yield "why", why
+    who = f"{removed['kind']} by {removed['user']} ({removed['trigger']})"
+    yield "policy", f"{(removed['policy'] or '')[:12]}, {who}"
+    if removed["restorable_until"] is not None:
+        yield "restorable", f"until {when(removed['restorable_until'], now)}"
+    if removed["restored_to"] is not None:
+        yield "restored", f"to {removed['restored_to']}"

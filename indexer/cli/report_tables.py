@@ -1,0 +1,268 @@
+"""Each report as a table for people: which columns it has there, and which of them a narrow terminal does without.
+
+`--json` and `--csv` have the plain values of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from indexer.cli.output import Cell, Column
+from indexer.cli.reporting_text import NEARLY, age, bar, distance, fit, gauge, owner, size, span, when
+from indexer.units import format_duration, format_time
+
+if TYPE_CHECKING:
+    from indexer.cli.reporting_text import Table
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One column."""
+
+    title: str
+    make: Callable[[Row, int], object]
+    """From a row of the report and now (Unix seconds)."""
+    right: bool = False
+    drop: int = 0
+    """Order in which columns go where there is no room: 1 goes first; 0 never goes."""
+    drawn: bool = False
+    """A bar: only on a terminal."""
+
+
+def report_table(name: str, rows: Iterable[Row], now: int, *, width: int | None) -> Table:
+    """Return the rows of the report `name` as a table, for a terminal of `width` characters; None: no terminal."""
+    rows = list(rows)
+    columns = [column for column in _columns(name, rows) if width is not None or not column.drawn]
+    body = [[column.make(row, now) for column in columns] for row in rows]
+    table: Table = [Column(column.title, right=column.right) for column in columns], body
+    if width is None:
+        return table
+    order = sorted((column.drop, place) for place, column in enumerate(columns) if column.drop)
+    return fit(table, width, [place for _, place in order])
+
+
+def _columns(name: str, rows: list[Row]) -> list[Shown]:
+    if name == "usage" and rows and "share" in rows[0]:
+        return _usage(rows)
+    if name in {"usage", "expiring", "stale", "tiers", "largest"} and rows and "path" not in rows[0]:
+        return _sums(rows)
+    return _REPORTS.get(name) or [_plain(key) for key in (rows[0] if rows else ())]
+
+
+# ------------------------------------------------------------------------------------------------- kinds of columns
+
+
+def _plain(key: str) -> Shown:
+    return Shown(key.replace("_", " "), lambda row, _now: row[key])
+
+
+def _text(key: str, title: str = "", drop: int = 0) -> Shown:
+    return Shown(title or key, lambda row, _now: row[key], drop=drop)
+
+
+def _class(drop: int = 0) -> Shown:
+    return Shown("class", lambda row, _now: "(no class)" if row["class"] is None else row["class"], drop=drop)
+
+
+def _number(key: str, title: str = "", drop: int = 0) -> Shown:
+    return Shown(title or key, lambda row, _now: "" if row[key] is None else f"{row[key]:,}", right=True, drop=drop)
+
+
+def _size(key: str, title: str, drop: int = 0) -> Shown:
+    return Shown(title, lambda row, _now: size(row[key]), right=True, drop=drop)
+
+
+def _ago(key: str, title: str, drop: int = 0) -> Shown:
+    return Shown(title, lambda row, now: distance(row[key], now), right=True, drop=drop)
+
+
+def _at(key: str, title: str, drop: int = 0) -> Shown:
+    return Shown(title, lambda row, _now: "" if row[key] is None else format_time(row[key]), drop=drop)
+
+
+def _owner(drop: int) -> Shown:
+    return Shown("owner", lambda row, _now: owner(row["uid"]), drop=drop)
+
+
+# ------------------------------------------------------------------------------------------------- the reports
+
+
+def _usage(rows: list[Row]) -> list[Shown]:
+    quotas = any(row["quota_high"] is not None for row in rows)
+    return [
+        Shown("class", _usage_class),
+        _text("tier", drop=3),
+        _number("files"),
+        _size("bytes", "size", drop=2),
+        _size("allocated", "on disk"),
+        Shown("share", lambda row, _now: "" if row["share"] is None else f"{row['share']:.1%}", right=True, drop=7),
+        Shown("", lambda row, _now: Cell(bar(row["share"] or 0.0), "cyan"), drop=4, drawn=True),
+        Shown("ttl", lambda row, _now: "" if row["ttl"] is None else format_duration(row["ttl"]), right=True, drop=5),
+        Shown("oldest", lambda row, now: age(row["oldest"], now), right=True, drop=1),
+        *([_size("quota_high", "quota", drop=6)] if quotas else []),
+    ]
+
+
+def _usage_class(row: Row, _now: int) -> str:
+    if row["trash"]:
+        return "(trash)"
+    return "(no class)" if row["class"] is None else str(row["class"])
+
+
+def _sums(rows: list[Row]) -> list[Shown]:
+    """Sums by whatever they are sums by, each against the largest."""
+    most = max((row["allocated"] or 0 for row in rows), default=0) or 1
+    total = sum(row["allocated"] or 0 for row in rows) or 1
+    by: dict[str, Shown] = {
+        "day": Shown("day", lambda row, _now: format_time(row["day"])[:10]),
+        "class": _class(),
+        "child": Shown("child", lambda row, _now: row["child"] or ""),
+        "tier": Shown("tier", lambda row, _now: "(no class)" if row["tier"] is None else row["tier"]),
+        "uid": _owner(0),
+    }
+    rest: dict[str, Shown] = {
+        "files": _number("files"),
+        "bytes": _size("bytes", "size", drop=1),
+        "allocated": _size("allocated", "on disk"),
+    }
+    after: dict[str, Shown] = {
+        "first": Shown("first expires", lambda row, now: when(row["first"], now), drop=4),
+        "used_at": _ago("used_at", "last used", drop=4),
+    }
+    if any(row.get("quota_high") is not None for row in rows):
+        after["quota_high"] = _size("quota_high", "quota", drop=5)
+    share = Shown("share", lambda row, _now: f"{(row['allocated'] or 0) / total:.1%}", right=True, drop=2)
+    drawn = Shown("", lambda row, _now: Cell(bar((row["allocated"] or 0) / most), "cyan"), drop=3, drawn=True)
+    known = rows[0]
+    return [
+        *(column for key, column in by.items() if key in known),
+        *(column for key, column in rest.items() if key in known),
+        share,
+        drawn,
+        *(column for key, column in after.items() if key in known),
+    ]
+
+
+def _over(row: Row, _now: int) -> Cell:
+    if row["over"]:
+        return Cell("over, evicts" if row["evicts"] else "over, only warns", "red")
+    if row["used"] >= NEARLY:
+        return Cell("nearly full", "yellow")
+    return Cell("" if row["evicts"] else "only warns")
+
+
+_QUOTAS = [
+    _class(),
+    Shown("child", lambda row, _now: row["child"] or ""),
+    _number("files", drop=3),
+    _size("allocated", "on disk"),
+    _size("quota_high", "quota"),
+    _size("quota_low", "down to", drop=1),
+    _number("quota_files", "files at most", drop=2),
+    Shown("used", lambda row, _now: f"{row['used']:.1%}", right=True),
+    Shown("", lambda row, _now: gauge(row["used"]), drop=4, drawn=True),
+    Shown("state", _over),
+]
+
+
+def _rate(key: str, title: str, drop: int) -> Shown:
+    def shown(row: Row, _now: int) -> str:
+        value = row[key]
+        return "" if value is None else f"-{size(-value)}" if value < 0 else size(value)
+
+    return Shown(title, shown, right=True, drop=drop)
+
+
+def _filled(row: Row, _now: int) -> Cell:
+    return gauge((row["allocated"] or 0) / row["limit"]) if row["limit"] else Cell("")
+
+
+def _full(row: Row, now: int) -> Cell:
+    at = row["full_at"]
+    if at is None:
+        return Cell("")
+    soon = at - now < 7 * 86_400
+    return Cell("full" if at <= now else f"{format_time(at)[:10]} ({distance(at, now)})", "red" if soon else "")
+
+
+_GROWTH = [
+    Shown("of", lambda row, _now: "(disk)" if row["what"] == "disk" else row["class"] or "(no class)"),
+    _size("allocated", "on disk"),
+    _rate("in_per_day", "in a day", drop=2),
+    _rate("out_per_day", "out a day", drop=3),
+    _rate("net_per_day", "net a day", drop=0),
+    _size("limit", "limit", drop=4),
+    Shown("", _filled, drop=1, drawn=True),
+    Shown("full", _full),
+]
+
+_DRIFT = [
+    Shown("difference", lambda row, _now: Cell(row["difference"], "red" if row["files"] else "")),
+    _number("files"),
+    _number("checked"),
+    Shown("share", lambda row, _now: f"{row['share']:.2%}", right=True, drop=2),
+    _text("meaning", drop=1),
+    _text("example"),
+]
+
+_RUNS = [
+    _number("id"),
+    _at("started", "started"),
+    Shown(
+        "took",
+        lambda row, _now: "…" if row["finished"] is None else span(row["finished"] - row["started"]),
+        right=True,
+        drop=4,
+    ),
+    _text("kind"),
+    _text("trigger", drop=5),
+    _text("user", drop=3),
+    _text("mode", drop=2),
+    Shown("policy", lambda row, _now: (row["policy"] or "")[:12], drop=1),
+    _number("files_removed", "removed"),
+    _size("bytes_freed", "freed"),
+    _size("bytes_trashed", "to the trash"),
+    Shown("refused", lambda row, _now: Cell(row["refused"] or "", "red")),
+]
+
+_HOLDS = [
+    _text("path"),
+    Shown("until", lambda row, now: "released" if row["until"] is None else when(row["until"], now)),
+    _text("reason"),
+    _text("by"),
+]
+
+_EXPIRING = [
+    _text("path"),
+    _class(drop=4),
+    _size("bytes", "size", drop=1),
+    _size("allocated", "on disk"),
+    _owner(drop=2),
+    _at("expires_at", "expires", drop=3),
+    _ago("expires_at", "due"),
+]
+
+_FILES = [
+    _text("path"),
+    _class(drop=5),
+    _size("bytes", "size", drop=2),
+    _size("allocated", "on disk"),
+    _owner(drop=3),
+    _ago("mtime", "changed", drop=1),
+    _ago("used_at", "last used", drop=6),
+]
+
+_REPORTS: dict[str, list[Shown]] = {
+    "quotas": _QUOTAS,
+    "growth": _GROWTH,
+    "drift": _DRIFT,
+    "runs": _RUNS,
+    "holds": _HOLDS,
+    "expiring": _EXPIRING,
+    "largest": [*_FILES, _ago("expires_at", "due", drop=4)],
+    "stale": _FILES,
+}
