@@ -21,7 +21,7 @@ DAY = 86_400
 WINDOW = 30 * DAY
 LEAST = 3600
 """Seconds of history below which nothing is extrapolated."""
-FAR = 100 * 365 * DAY
+FAR = 10 * 365 * DAY
 """Seconds after which a date says nothing any more."""
 
 

@@ -23,7 +23,8 @@ _OURS = {"child_of": 2, "child_quota": 2, "dir_path": 1, "extension_of": 1, "is_
 def compile_on_surface(text: str, authorizer: Callable[..., int], stopping: Callable[[], bool], steps: int) -> None:
     """Compile one query on empty stand-ins of the views, under `authorizer`; it is explained there, and does not run.
 
-    `stopping` is asked every `steps` steps of SQLite's, as everywhere. Raises sqlite3.Error for what is wrong with it there, and what else the module raises for bad text.
+    `stopping` is asked every `steps` steps of SQLite's. Raises sqlite3.Error for what is wrong with it there, and what
+    else the module raises for bad text.
     """
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:

@@ -84,7 +84,7 @@ def test_narrow_terminals_get_fewer_columns(width: int, expected: list[str]) -> 
     assert titles(report_table("usage", USAGE, NOW, width=width)) == expected
 
 
-QUOTA = {
+QUOTA: dict[str, Any] = {
     "class": "uploads", "child": "uploads/ann", "files": 12, "allocated": 3 * 2**30, "quota_high": 2 * 2**30,
     "quota_low": 2**30, "quota_files": None, "used": 1.5, "over": True, "evicts": True,
 }  # fmt: skip
@@ -101,7 +101,7 @@ def test_quotas_as_a_table() -> None:
     assert [row[-1] for row in drawn[1][1:]] == [Cell("over, only warns", "red"), Cell("nearly full", "yellow")]
 
 
-GROWTH = {
+GROWTH: dict[str, Any] = {
     "what": "class", "class": "frames", "allocated": 2**30, "in_per_day": 3 * 2**20, "out_per_day": 5 * 2**20,
     "net_per_day": -2 * 2**20, "limit": 2 * 2**30, "full_at": None,
 }  # fmt: skip
@@ -118,7 +118,7 @@ def test_growth_as_a_table() -> None:
 
 def test_files_as_a_table() -> None:
     """Who owns them by name where there is one, how long ago they were used, when they go."""
-    row = {
+    row: dict[str, Any] = {
         "path": "a/b", "class": None, "bytes": 1000, "allocated": 4096, "uid": 0, "mtime": NOW - DAY,
         "used_at": NOW - 60, "expires_at": NOW + DAY,
     }  # fmt: skip
@@ -145,7 +145,7 @@ def test_moments() -> None:
 
 def test_any_sums_as_a_table() -> None:
     """Sizes, counts and times as people read them, a missing class said, and each against the largest."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"class": None, "files": 1000, "allocated": 2048, "first": NOW},
         {"class": "a", "files": 1, "allocated": 512, "first": None},
     ]

@@ -21,7 +21,7 @@ HISTORY = 400
 """Days of growth."""
 AGES = (DAY, 7 * DAY, 30 * DAY, 91 * DAY, 182 * DAY, 365 * DAY, 730 * DAY)
 """Bounds of the age histogram, in seconds."""
-LABELS = ("today", "a week", "a month", "3 months", "6 months", "a year", "2 years", "older")
+LABELS = ("1 day", "1 week", "1 month", "3 months", "6 months", "1 year", "2 years", "older")
 """What each range is called: up to its bound."""
 
 

@@ -9,6 +9,7 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from indexer.reports.page.figures import DAY
 from indexer.units import format_duration, format_size, format_time
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ def render(figures: dict[str, Any]) -> str:
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {_hash(library)} {_hash(program)}"
     now = figures["now"]
     facts = (
-        f"{figures['files']:,} files in {figures['directories']:,} directories,"
-        f" <strong>{format_size(figures['allocated'])}</strong> on disk ({format_size(figures['bytes'])} apparent),"
-        f" as of <time>{format_time(now)}</time>"
+        f"{figures['files']:,} files in {figures['directories']:,} directories, as of <time>{format_time(now)}</time>"
     )
     head = [
         "<!DOCTYPE html>",
@@ -40,25 +39,46 @@ def render(figures: dict[str, Any]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(figures['root'])}: storage report</title><style>{style}</style></head><body>",
-        f"<header><h1>{escape(figures['root'])}</h1><p>{facts}</p></header><main>",
+        f"<header><h1>{escape(figures['root'])}</h1><p>{facts}</p>{_tiles(figures)}</header><main>",
     ]
     body = [
         _section("Classes", _usage(figures["usage"])),
         _chart("Where the space is", "tree", "The largest directories; click to go in. Area: bytes on disk."),
-        _chart("Age", "ages", "Bytes on disk by time since the last use, and tier."),
+        _chart("Age", "ages", "Bytes on disk by how long ago they were last used (up to 1 day, 1 week, …), and tier."),
         _chart("What expires, by day", "calendar", "Bytes on disk that reach their time; past days are due now."),
         _chart("Growth", "growth", "Bytes on disk of each class, as sampled by the service."),
         _section("Largest files", _table(_LARGEST, figures["largest"])),
         _section("Owners", _table(_OWNERS, figures["owners"])),
         _section("Last runs", _table(_RUNS, figures["runs"])),
     ]
-    data = {key: figures[key] for key in ("now", "tree", "ages", "labels", "calendar", "growth")}
+    data = {key: figures[key] for key in ("now", "root", "tree", "ages", "labels", "calendar", "growth")}
+    data["classes"] = [row["class"] for row in figures["usage"] if not row["trash"]]
     foot = [
         "</main><footer>Made by indexer. Charts: Apache ECharts, Apache License 2.0.</footer>",
         f'<script type="application/json" id="data">{_json(data)}</script>',
         f"<script>{library}</script><script>{program}</script></body></html>",
     ]
     return "\n".join([*head, *body, *foot]) + "\n"
+
+
+def _tiles(figures: dict[str, Any]) -> str:
+    """Return what a reader wants to know first: how much there is, what goes, what could come back."""
+    today = figures["now"] // DAY * DAY
+    trash = next((row for row in figures["usage"] if row["trash"]), {"files": 0, "allocated": 0})
+    tiles = [
+        ("On disk", figures["allocated"], f"{format_size(figures['bytes'])} apparent"),
+        ("Due by tonight", *_due(figures["calendar"], today)),
+        ("Due within a week", *_due(figures["calendar"], today + 7 * DAY)),
+        ("In the trash", trash["allocated"], f"{trash['files']:,} files"),
+    ]
+    shown = (f"<div><dt>{name}</dt><dd>{_size(size)}<small>{more}</small></dd></div>" for name, size, more in tiles)
+    return f'<dl class="tiles">{"".join(shown)}</dl>'
+
+
+def _due(calendar: Iterable[dict[str, Any]], last: int) -> tuple[int, str]:
+    """Return the bytes and files that have reached their time at the end of the day that begins at `last`."""
+    rows = [row for row in calendar if row["day"] <= last]
+    return sum(row["allocated"] for row in rows), f"{sum(row['files'] for row in rows):,} files"
 
 
 def _hash(script: str) -> str:
@@ -147,12 +167,21 @@ def _usage(rows: Sequence[dict[str, Any]]) -> str:
         ("ttl", "Time to live", lambda ttl: "" if ttl is None else format_duration(ttl)),
         ("quota_high", "Quota", _size),
     )
-    heads = "".join(f"<th{_align(key)}>{title}</th>" for key, title, _ in columns) + "<th>Share</th>"
+    quotas = any(row["quota_high"] is not None for row in rows)
+    columns = columns if quotas else columns[:-1]
+    heads = "".join(f"<th{_align(key)}>{title}</th>" for key, title, _ in columns) + "<th>Share of all</th>"
     lines = []
     for row in rows:
         named = {**row, "class": "(trash)" if row["trash"] else row["class"] or "(no class)"}
         cells = "".join(_cell(key, show(named[key])) for key, _, show in columns)
-        share = 100 * (row["share"] or 0)
-        bar = f'<td class="share"><span class="bar" style="width:{share * 0.06:.2f}rem"></span>{share:.1f} %</td>'
-        lines.append(f"<tr>{cells}{bar if row['share'] is not None else '<td></td>'}</tr>")
+        lines.append(f"<tr>{cells}{_share(row)}</tr>")
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _share(row: dict[str, Any]) -> str:
+    """Return the cell that draws a class's share; red where the class holds more than its quota."""
+    if row["share"] is None:
+        return "<td></td>"
+    over = " over" if row["quota_high"] is not None and row["allocated"] > row["quota_high"] else ""
+    track = f'<span class="track"><span class="bar" style="width:{100 * row["share"]:.2f}%"></span></span>'
+    return f'<td class="share{over}">{track}{100 * row["share"]:.1f} %</td>'
