@@ -10,7 +10,7 @@ from indexer.errors import IndexDatabaseError
 if TYPE_CHECKING:
     from peewee import SqliteDatabase
 
-VERSION = 1
+VERSION = 2
 """PRAGMA user_version of an index that this program reads and writes."""
 
 

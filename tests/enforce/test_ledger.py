@@ -38,7 +38,7 @@ def test_durable_at_every_commit(tmp_path: Path) -> None:
         asked = {
             name: ledger._query(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "user_version")
         }
-    assert asked == {"journal_mode": "truncate", "synchronous": 2, "user_version": 2}
+    assert asked == {"journal_mode": "truncate", "synchronous": 2, "user_version": 3}
 
 
 def test_two_batches_cost_three_commits(arena: Arena) -> None:
@@ -62,13 +62,15 @@ def test_a_ledger_of_schema_1_is_upgraded(tmp_path: Path, read_only: bool) -> No
             run, [Intent(1, "a", None, "", "c", "trash", "expired", 0, 0, 1, 0, 0, 0, 0, 0, 0, None, None, None, "t")]
         )
     with sqlite3.connect(path) as connection:
+        connection.execute("DROP INDEX action_child")
+        connection.execute("ALTER TABLE action DROP COLUMN child")
         connection.execute("ALTER TABLE action DROP COLUMN trash_ttl")
-        connection.execute("DELETE FROM schema_migration WHERE name LIKE '0002%'")
+        connection.execute("DELETE FROM schema_migration WHERE name >= '0002'")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     with Ledger.open(path, ballast=False, read_only=read_only) as ledger:
         assert [(action.path, action.trash_ttl) for action in ledger.actions(run)] == [(b"a", None)]
-        assert ledger._query("PRAGMA user_version") == [(2,)]
+        assert ledger._query("PRAGMA user_version") == [(3,)]
 
 
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:

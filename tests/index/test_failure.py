@@ -17,6 +17,7 @@ from indexer.index import ahead
 from indexer.index.apply import Index
 from indexer.index.backlog import Listing
 from indexer.index.database import connect_writer
+from indexer.index.migrate import VERSION
 from indexer.index.queries import Reader
 from indexer.rules import Rule
 from tests.index.rig import Rig
@@ -281,7 +282,7 @@ def test_an_index_of_a_newer_program_is_refused(tmp_path: Path) -> None:
             assert "upgrade indexer" in caught.value.remedy
         assert rig.path.read_bytes() == before
         connection = sqlite3.connect(rig.path)
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.close()
         rig.open()
 
