@@ -54,3 +54,26 @@ class IndexedFile:
     def path(self) -> bytes:
         """Path relative to the store's root."""
         return self.directory + b"/" + self.name if self.directory else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What goes as one in a class with `unit = "child"`: a direct child directory, or a file beside those."""
+
+    path: bytes
+    """Path of the child, or of the file, relative to the store's root."""
+    files: tuple[IndexedFile, ...]
+    """The files of its class in it and below, those that the class excludes too (their clock is None)."""
+    child: bool = True
+    """False: a single file, which lies in no child."""
+    directories: tuple[int, ...] = ()
+    """Ids of the child and of all directories below."""
+    unreadable: bool = False
+    """Something in it could not be listed: what else it holds is not known."""
+    blocker: str | None = None
+    """What is known to stand in its way, whatever its files say."""
+
+    @property
+    def allocated(self) -> int:
+        """Bytes of the blocks charged to it, as the counters have it."""
+        return sum(file.allocated for file in self.files if file.charged)

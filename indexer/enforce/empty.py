@@ -179,10 +179,11 @@ class EmptyDirectories:
 
     def _intent(self, one: _Empty) -> Intent:
         st = one.st
+        child = one.rule.child_of(one.path) if one.rule.unit == "child" else None
         return Intent(
             one.seq, *path_columns(one.path), self._places.of(one.path).name, one.rule.name, "rmdir", "empty", st.size,
             st.blocks * 512, st.links, st.uid, st.gid, st.mode, signed(st.inode), st.btime_ns, st.mtime_ns, None, None,
-            None, None,
+            None, None, child=None if child is None else path_columns(child)[0],
         )  # fmt: skip
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _INTENT = (
     "INSERT INTO action (seq, path, path_bytes, filesystem, class, action, reason, size, allocated, links, uid, gid,"
-    " mode, inode, birth_ns, mtime_ns, used_at, clock_at, ttl, trash_name, trash_ttl, run_id)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " mode, inode, birth_ns, mtime_ns, used_at, clock_at, ttl, trash_name, trash_ttl, child, run_id)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ENDING = (
     "UPDATE action SET outcome = ?, error = ?, at = ?, in_trash = ?, restorable_until = ?, size = ?, allocated = ?,"

@@ -42,3 +42,9 @@ class Protection:
                 return found
             end = path.rfind(b"/", 0, end)
         return None
+
+    def inside(self, path: bytes) -> str | None:
+        """Return "held" or "leased" when something below the directory `path` is named, whether it exists or not."""
+        below = path + b"/"
+        found = {word for kind in (self._files, self._trees) for name, word in kind.items() if name.startswith(below)}
+        return "held" if "held" in found else "leased" if found else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from indexer.policy.plan import recheck
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
     from indexer.policy.classes import Classifier, Decision, DirectoryRules
     from indexer.policy.plan import Remove
     from indexer.records import IndexedFile
+    from indexer.rules import Rule
+
+Belongs = Callable[["Rule", bytes], bool]
+"""Whether a file at a path (relative to the store) would be one of this class."""
 
 
 class _OneDirectory:
@@ -32,11 +37,32 @@ class _OneDirectory:
         return rules.of(name)
 
 
-def rechecker(classifier: Classifier) -> Recheck:
-    """Return the `recheck` that `execute` wants: `policy.plan.recheck` for the store's current policy."""
-    remembering = cast("Classifier", _OneDirectory(classifier))
+class Rechecker:
+    """The policy as it is at the moment of acting."""
 
-    def again(planned: Remove, path: bytes, fresh: IndexedFile, now: int) -> str | None:
-        return recheck(planned.rule, remembering, path, fresh, now, planned)
+    def __init__(self, classifier: Classifier) -> None:
+        self._remembering = cast("Classifier", _OneDirectory(classifier))
+        self._classifier = classifier
 
-    return again
+    def __call__(self, planned: Remove, path: bytes, fresh: IndexedFile, now: int) -> str | None:
+        """Return why the file stays, or None: `policy.plan.recheck` for the store's current policy."""
+        return recheck(planned.rule, self._remembering, path, fresh, now, planned)
+
+    def belongs(self, rule: Rule, path: bytes) -> bool:
+        """Tell whether a file at this path would be one of the class, ageing or excluded."""
+        directory, _, name = path.rpartition(b"/")
+        rules = self._classifier.at(directory)
+        index, _ = rules.of(name)
+        if index is None or self._classifier.rules[index].name != rule.name:
+            return False
+        return not (rules.ignores_files and rules.ignored(name, False))
+
+
+def rechecker(classifier: Classifier) -> Rechecker:
+    """Return the `recheck` that `execute` wants."""
+    return Rechecker(classifier)
+
+
+def belongs_of(recheck: Recheck) -> Belongs:
+    """Return the question for what a child holds; whoever cannot answer it takes every file for one of the class."""
+    return recheck.belongs if isinstance(recheck, Rechecker) else lambda _rule, _path: True

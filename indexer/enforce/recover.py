@@ -53,9 +53,10 @@ def recover(*, places: Places, ledger: Ledger, now: Callable[[], float]) -> Reco
         endings: list[Ending] = []
         errors: list[tuple[bytes, str]] = []
         complete = True
+        apart = _torn_children(places, ledger, run.id)
         for action in ledger.actions(run.id):
             try:
-                ending = _settle(action, places, run.id, int(now()))
+                ending = _settle(action, places, run.id, int(now()), back=action.child in apart)
             except _Later:
                 complete = False
                 continue
@@ -89,8 +90,29 @@ def recover_at_start(*, store: StoreLike, root_fd: int, ledger: Ledger, now: Cal
         return recover(places=places, ledger=ledger, now=now)
 
 
-def _settle(action: Action, places: Places, run: int, now: int) -> Ending | None:
-    """Return the true outcome of one action, or None where what is recorded already holds."""
+def _torn_children(places: Places, ledger: Ledger, run: int) -> set[str | None]:
+    """Return the children that went as one and have not: some of it is in its place, or its end was not decided."""
+    torn: set[str | None] = set()
+    for action in ledger.actions(run):
+        if action.child is None or action.child in torn or action.action == "rmdir":
+            continue
+        if action.outcome is None:
+            torn.add(action.child)
+        elif action.outcome == "trashed" and (place := places.named(action.filesystem)) is not None:
+            try:
+                there = _in_trash(action, place) is None and _original(action, places) is not None
+            except (OSError, TrustError):
+                continue  # said where it is settled
+            if there:
+                torn.add(action.child)
+    return torn
+
+
+def _settle(action: Action, places: Places, run: int, now: int, *, back: bool = False) -> Ending | None:
+    """Return the true outcome of one action, or None where what is recorded already holds.
+
+    `back`: it goes back to its place, since it was to go with others and they have not.
+    """
     if action.outcome in {"kept", "failed", "restored", "purged", "restoring", "purging"}:
         return None
     place = places.named(action.filesystem)
@@ -102,8 +124,10 @@ def _settle(action: Action, places: Places, run: int, now: int) -> Ending | None
         there = _original(action, places) is not None
         return _ending(action, run, now, "kept" if there else "deleted", "rolled_back" if there else None)
     st = _in_trash(action, place)
+    if action.outcome == "destroying":
+        return _destroyed(action, place, places, st, run, now)
     if st is not None:
-        return _from_trash(action, place, places, st, run, now)
+        return _from_trash(action, place, places, st, run, now, back=back)
     if _original(action, places) is not None:
         return _ending(action, run, now, "kept", "rolled_back")
     if action.outcome == "deleted":
@@ -111,10 +135,21 @@ def _settle(action: Action, places: Places, run: int, now: int) -> Ending | None
     return _ending(action, run, now, "unknown", "neither in the trash nor in its place after a crash")
 
 
-def _from_trash(action: Action, place: Place, places: Places, st: FileStat, run: int, now: int) -> Ending | None:
+def _destroyed(action: Action, place: Place, places: Places, st: FileStat | None, run: int, now: int) -> Ending:
+    """The end of its child had been decided: destroy what is left of it, so that it is gone as a whole."""
+    if st is not None and (st.inode, st.btime_ns) == action.identity:
+        os.unlink((action.trash_name or "").encode(), dir_fd=place.trash_fd)
+    elif _original(action, places) is not None:
+        return _ending(action, run, now, "kept", "rolled_back")
+    return _ending(action, run, now, "deleted", None)
+
+
+def _from_trash(
+    action: Action, place: Place, places: Places, st: FileStat, run: int, now: int, *, back: bool
+) -> Ending | None:
     """An object lies under the action's trash name: keep it there, or put it back."""
     ours = (st.inode, st.btime_ns) == action.identity
-    if ours and action.action == "trash":
+    if ours and action.action == "trash" and not back:
         if action.outcome == "trashed":
             return None
         keep = DAY if action.trash_ttl is None else action.trash_ttl

@@ -32,7 +32,8 @@ CHUNK = 64
 """Victims held open at once: the directory is resolved again once for all of them, and a reader that comes waits for
 that long at most (some milliseconds)."""
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+"""No block, no inode, or no quota left."""
 
 
 class Remover:
@@ -72,7 +73,7 @@ class Remover:
             place.open_trash(create=True)
         except (OSError, TrustError) as error:
             place.trash_error = describe(error) if isinstance(error, OSError) else error.message
-            place.trash_full = isinstance(error, OSError) and error.errno in _NO_ROOM
+            place.trash_full = isinstance(error, OSError) and error.errno in NO_ROOM
         attempt = 0
         waiting = list(victims)
         while waiting and not self._stop():
@@ -143,10 +144,10 @@ class Remover:
         for position, victim in enumerate(held):
             if victim.system:
                 continue
-            if victim.destroy and (place.overlay or (place.trash_fd < 0 and place.trash_full)):
+            if not victim.staging and victim.destroy and (place.overlay or (place.trash_fd < 0 and place.trash_full)):
                 continue
             if place.trash_fd < 0:
-                victim.fail(place.trash_error or "no trash")
+                victim.fail(place.trash_error or "no trash", errno.ENOSPC if place.trash_full else None)
                 continue
             hooks.at("rename.before", victim.name)
             try:
@@ -156,7 +157,7 @@ class Remover:
                     pass  # a server that lost its answer reports the second try, not the first that succeeded
                 elif error.errno == errno.ENOENT:
                     victim.keep("gone")
-                elif error.errno in _NO_ROOM and not (self._one_by_one and not victim.destroy):
+                elif error.errno in NO_ROOM and not (self._one_by_one and (victim.staging or not victim.destroy)):
                     # No room for one more entry in the trash (ext4: 252 of 1,000 renames, measured). What is renamed
                     # already is destroyed now, which makes room; where even one alone finds none, it is unlinked in
                     # its place by the caller.
@@ -219,8 +220,8 @@ class Remover:
             self._put_back(dir_fd, place, victim, why)
             return
         hooks.at("file.verified", victim.name)
-        if not victim.destroy:
-            victim.outcome = "trashed"
+        if victim.staging or not victim.destroy:
+            victim.outcome = "staged" if victim.staging else "trashed"
             return
         hooks.at("unlink.before", victim.name)
         try:
@@ -286,6 +287,20 @@ class Remover:
         after = os.fstat(victim.fd)
         if after.st_nlink == 0:
             victim.freed = after.st_blocks * 512
+
+    def put_back(self, directory: bytes, place: Place, victims: Sequence[Victim], why: str) -> None:
+        """Rename victims that have been staged out of the trash again, for the reason `why`."""
+        try:
+            dir_fd = self._places.open(directory)
+        except OSError as error:
+            for victim in victims:
+                victim.outcome, victim.error = "stray", f"{why}; could not be put back: {describe(error)}"
+            return
+        try:
+            for victim in victims:
+                self._put_back(dir_fd, place, victim, why)
+        finally:
+            os.close(dir_fd)
 
     def _put_back(self, dir_fd: int, place: Place, victim: Victim, why: str | None) -> None:
         """Rename out of the trash again, never over anything: kept for the reason `why`, or failed without one.

@@ -61,6 +61,8 @@ class Intent(NamedTuple):
     trash_name: str | None
     trash_ttl: int | None = None
     """Seconds that the trash will keep it, by the class as it is now."""
+    child: str | None = None
+    """The child directory that it goes with, as text; None: by itself."""
 
 
 class Ending(NamedTuple):
@@ -128,12 +130,14 @@ class Action:
     left_at: int | None
     restored_to: bytes | None
     trash_ttl: int | None
+    child: str | None
+    """The child directory that it went with, as text."""
 
 
 ACTION_COLUMNS = (
     "run_id, seq, path, path_bytes, filesystem, class, action, reason, size, allocated, links, uid, gid, mode, inode,"
     " birth_ns, mtime_ns, used_at, clock_at, ttl, trash_name, outcome, error, at, in_trash, restorable_until,"
-    " left_run, left_at, restored_to, restored_to_bytes, trash_ttl"
+    " left_run, left_at, restored_to, restored_to_bytes, trash_ttl, child"
 )
 
 
@@ -143,7 +147,7 @@ def action_of(row: tuple[Any, ...]) -> Action:
         :14
     ]
     inode, birth_ns, mtime_ns, used_at, clock_at, ttl, trash_name, outcome, error, at, in_trash, until = row[14:26]
-    left_run, left_at, restored_to, restored_to_bytes, trash_ttl = row[26:]
+    left_run, left_at, restored_to, restored_to_bytes, trash_ttl, child = row[26:]
     return Action(
         run,
         seq,
@@ -173,6 +177,7 @@ def action_of(row: tuple[Any, ...]) -> Action:
         left_at,
         path_of(restored_to, restored_to_bytes) if restored_to is not None else None,
         trash_ttl,
+        child,
     )
 
 

@@ -6,32 +6,39 @@ for batch in batches(plan):  intents → hold? → recipe per directory → outc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from indexer.enforce import hooks, system_trash
-from indexer.enforce.batches import by_directory, next_size, take
+from indexer.enforce.batches import by_directory, next_size, stages, take
 from indexer.enforce.context import Context, refusal_of
 from indexer.enforce.empty import EmptyDirectories, own_directories
 from indexer.enforce.interrupt import Stop
 from indexer.enforce.patience import Patience
 from indexer.enforce.places import Places, StoreLike, describe
+from indexer.enforce.recheck import belongs_of
 from indexer.enforce.recover import recover
 from indexer.enforce.remove import Remover
 from indexer.enforce.result import RunResult, Tally
+from indexer.enforce.rows import Plain
 from indexer.enforce.victim import Victim
 from indexer.enforce.who import current_user
+from indexer.enforce.whole import WholeChild
 from indexer.syscalls.lease import signals_here
 from indexer.syscalls.sync import sync_filesystem
 
 if TYPE_CHECKING:
     from indexer.enforce.ledger import Ledger
     from indexer.enforce.pin import Recheck
-    from indexer.enforce.rows import Ending, Intent, Plain
+    from indexer.enforce.recheck import Belongs
+    from indexer.enforce.rows import Ending, Intent
     from indexer.policy.plan import Plan, Remove
     from indexer.rules import Rule
+
+CHILD_BATCH = 1024
+"""Files after which no further child is put into the same batch."""
 
 Rows = Callable[[list[tuple[int, bytes]]], None]
 """Takes (directory id, name) of index rows."""
@@ -86,7 +93,7 @@ def execute(
         run = context.begin()
         hooks.at("run.begun")
         limit = store.config.guards.suspend_errors if suspend_after is None else suspend_after
-        work = _Work(context, places, run, limit, stopping, on_removed, on_stale, on_progress)
+        work = _Work(context, places, run, limit, stopping, on_removed, on_stale, on_progress, belongs_of(recheck))
         work.remover = Remover(places, recheck, now, owner, work.ends, patience or Patience())
         try:
             work.files()
@@ -95,6 +102,10 @@ def execute(
             # Also on the way out of a fault: what was done is recorded, what was not begun is withdrawn.
             result = work.finish()
     return result
+
+
+def _always(word: str) -> Callable[[bytes], str]:
+    return lambda _path: word
 
 
 @dataclass(slots=True)
@@ -109,6 +120,7 @@ class _Work:
     on_removed: Rows | None
     on_stale: Rows | None
     on_progress: Callable[[int], None] | None
+    belongs: Belongs
     remover: Remover = field(init=False)
     tally: Tally = field(default_factory=Tally)
     seq: int = 0
@@ -131,8 +143,14 @@ class _Work:
 
     def files(self) -> None:
         """Take all files of the plan through the recipe, batch by batch."""
+        for single, children in stages(self.context.plan):
+            self._single(by_directory(single))
+            self._children(children)
+        self._left_over(self.context.plan, "suspended" if self.suspended else "interrupted")
+
+    def _single(self, groups: Iterator[tuple[bytes, list[Remove]]]) -> None:
+        """Files that go by themselves."""
         size = 1024
-        groups = by_directory(self.context.plan)
         waiting: list[tuple[bytes, list[Remove]]] = []
         while not self.ends():
             batch, waiting = take(groups, waiting, size)
@@ -142,7 +160,70 @@ class _Work:
             self._batch([(directory, self._victims(directory, removes)) for directory, removes in batch])
             took = time.monotonic() - began
             size = next_size(size, took)
-        self._left_over(self.context.plan, "suspended" if self.suspended else "interrupted")
+
+    def _children(self, children: list[list[Remove]]) -> None:
+        """Children that go as one, several small ones in a batch."""
+        batch: list[list[Remove]] = []
+        for number, removes in enumerate(children, start=1):
+            batch.append(removes)
+            if number < len(children) and sum(map(len, batch)) < CHILD_BATCH:
+                continue
+            if self.ends():
+                return
+            self._child_batch(batch)
+            batch = []
+
+    def _child_batch(self, batch: list[list[Remove]]) -> None:
+        wholes = []
+        for removes in batch:
+            groups = [(directory, self._victims(directory, here)) for directory, here in by_directory(removes)]
+            child = removes[0].child
+            assert child is not None  # noqa: S101 - `stages` has grouped them by it
+            wholes.append(WholeChild(child.path, groups, self.belongs))
+        victims = [victim for whole in wholes for victim in whole.victims]
+        self._record([victim.intent() for victim in victims])
+        protection = self.context.ledger.protection(self.context.now())
+        self.remover.directories.forget()
+        try:
+            staged = []
+            for whole in wholes:
+                if self.ends():
+                    break
+                why = protection.inside(whole.path)
+                self._protect(whole.victims, protection.blocker if why is None else _always(why))
+                if whole.stage(self.remover, self.places):
+                    staged.append(whole)
+            self._decide(staged)
+            for whole in wholes:
+                whole.end(self.places)
+                self._count_child(whole)
+        finally:
+            for whole in wholes:
+                whole.abandon(self.remover, self.places)
+            self._note(victims)
+
+    def _decide(self, staged: list[WholeChild]) -> None:
+        """Record that what lies in the trash to be destroyed may be: from here on a crash does not bring it back."""
+        rows = [
+            Plain("destroying", None, int(self.context.now()), self.run, victim.seq)
+            for whole in staged
+            for victim in whole.victims
+            if victim.outcome == "staged" and victim.destroy
+        ]
+        if not rows:
+            return
+        for place in self.places.places:
+            if place.trash_fd >= 0:
+                sync_filesystem(place.trash_fd)
+        self.context.ledger.advance(self.run, endings=rows)
+        hooks.at("child.decided")
+
+    def _count_child(self, whole: WholeChild) -> None:
+        for directory, group in whole.groups:
+            self._count(directory, group)
+        if whole.gone:
+            rule = replace(whole.victims[0].remove.rule, remove_empty_dirs=True)
+            self.emptied.update(dict.fromkeys(whole.directories, rule))
 
     def _victims(self, directory: bytes, removes: list[Remove]) -> list[Victim]:
         place = self.places.of(directory)

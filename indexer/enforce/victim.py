@@ -34,6 +34,7 @@ class Victim:
         "remove",
         "renamed",
         "seq",
+        "staging",
         "stat",
         "system",
         "trash_name",
@@ -48,6 +49,8 @@ class Victim:
         self.destroy = remove.action == "delete"
         self.system = remove.action == "system-trash"
         self.trash_name = trash_name
+        self.staging = False
+        """It waits in the trash, `staged`, until it is known whether all of its child can go."""
         self.fd = -1
         """What pins it: O_RDONLY with the lease, or O_PATH where no lease is taken."""
         self.stat: FileStat | None = None
@@ -110,6 +113,7 @@ class Victim:
             rule.ttl,
             self.trash_name.decode(),
             rule.trash_ttl if self.remove.action == "trash" else None,
+            None if self.remove.child is None else path_columns(self.remove.child.path)[0],
         )
 
     def ending(self, run: int, now: int) -> Ending | Plain:

@@ -29,6 +29,7 @@ from indexer.index.proofs import Proofs
 from indexer.index.reclassify import Reclassifier
 from indexer.index.rows import NS, signed
 from indexer.index.turn import Applied, Turn
+from indexer.index.units import Units
 from indexer.index.writes import Writes
 from indexer.watch.source import DirectoryWatcher, NullWatcher
 
@@ -93,7 +94,9 @@ class Index:
 
         self.backlog = Backlog()
         self.directories = Directories(connection, filesystems)
-        self.reclassifier = Reclassifier(connection, self.directories, turn, policy, agings)
+        self._units = Units(connection, self.directories, turn)
+        self._units.adopt(policy, agings)
+        self.reclassifier = Reclassifier(connection, self.directories, turn, policy, agings, self._units)
         self._rules = RulesCache(self.directories, policy.classifier)
         self._limbo = Limbo(self.directories, self._rules, self.reclassifier, turn, left_over)
         self._doubts = Doubts(connection)
@@ -133,6 +136,7 @@ class Index:
         )  # fmt: skip
         self._rooms = (
             self.backlog, self._ahead, self._doubts, self._limbo, self._proofs, self._links, self.reclassifier,
+            self._units,
         )  # fmt: skip
         """All that remembers something between two transactions, and can take back what a failed one did to it."""
         self._before: tuple[str | None, int, bool] = None, 0, False
@@ -159,7 +163,7 @@ class Index:
     @property
     def busy(self) -> bool:
         """There is work that needs no event: call `apply` again soon."""
-        return bool(self._to_list or self._doubts.later or self.reclassifier.pending)
+        return bool(self._to_list or self._doubts.later or self.reclassifier.pending or self._units.pending)
 
     @property
     def unsettled(self) -> bool:
@@ -258,6 +262,7 @@ class Index:
         """
         with damage_is_an_error(self.path), transaction(self.connection):
             self._agings[:] = sync_classes(self.connection, policy)  # the one list that all rooms hold
+            self._units.adopt(policy, self._agings)
         self._writes.adopt(self._agings)
         self._rules.adopt(policy.classifier)
         self.reclassifier.adopt(policy)
@@ -308,6 +313,8 @@ class Index:
             self._proofs.confirm(int(batch.at * NS))
             self._proofs.seek(int(batch.at * NS), self._hints.seen)
         self.reclassifier.step(budget)
+        self._units.finish()
+        self._units.step(quiet=not batch.hints)
         if self._pass is not None and not (self._to_list or self._doubts.later or self._limbo.stranded):
             self._end_pass()
         if not self._to_list:
@@ -353,6 +360,7 @@ class Index:
             self._links.charge_first()
             derived.make(self.connection)
             self._turn.bulk = False
+            self._units.make()
             self._catch_up_on_links()
         now = str(self._turn.now)
         if not self.complete:

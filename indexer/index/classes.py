@@ -99,11 +99,11 @@ def sync_classes(connection: Any, policy: Policy) -> list[Aging]:
     connection.execute("UPDATE class SET live = 0 WHERE live = 1")
     for position, (rule, clock_of) in enumerate(zip(policy.rules, policy.clocks, strict=True)):
         connection.execute(
-            "INSERT INTO class (name, position, tier, ttl, clocks, arrival_floor, quota_high, quota_low)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO class (name, position, tier, ttl, clocks, arrival_floor, unit, quota_high, quota_low)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT (name) DO UPDATE SET position = excluded.position, tier = excluded.tier, ttl = excluded.ttl,"
-            " clocks = excluded.clocks, arrival_floor = excluded.arrival_floor, quota_high = excluded.quota_high,"
-            " quota_low = excluded.quota_low, live = 1",
+            " clocks = excluded.clocks, arrival_floor = excluded.arrival_floor, unit = excluded.unit,"
+            " quota_high = excluded.quota_high, quota_low = excluded.quota_low, live = 1",
             (
                 rule.name,
                 position,
@@ -111,6 +111,7 @@ def sync_classes(connection: Any, policy: Policy) -> list[Aging]:
                 rule.ttl,
                 ",".join(rule.clocks),
                 int(rule.arrival_floor),
+                rule.unit,
                 *(_limits(rule) if rule.quota is not None and rule.quota.per == "class" else (None, None)),
             ),
         )

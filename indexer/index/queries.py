@@ -194,7 +194,7 @@ class Reader:
         """
         row = self.connection.execute("SELECT id FROM class WHERE name = ?", (class_name,)).fetchone()
         if row is not None:
-            yield from self._files(self.connection.execute(self.order_query(row[0], order)))
+            yield from self.decoded(self.connection.execute(self.order_query(row[0], order)))
 
     def order_query(self, class_id: int, order: str) -> str:
         """Return the SQL of `in_order`.
@@ -217,7 +217,7 @@ class Reader:
             " WHERE file.class_id = (SELECT id FROM class WHERE name = ?) AND file.clock IS NOT NULL",
             (directory_id, class_name),
         )
-        yield from self._files(rows)
+        yield from self.decoded(rows)
 
     def children_usage(self, class_name: str, own: bytes) -> dict[bytes, Totals]:
         """Sum up each direct child directory of a class's own directory, by its path, from the counters."""
@@ -232,7 +232,8 @@ class Reader:
         ).fetchall()
         return {path: Totals(*row[1:]) for row in rows if (path := self.directory_path(row[0])) is not None}
 
-    def _files(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexedFile]:
+    def decoded(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexedFile]:
+        """Yield rows of COLUMNS as values, without those whose directory has no path now."""
         return (file for row in rows if (file := self._decode(row)) is not None)
 
     def timeless(self, class_name: str, now: int) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from indexer.index.classes import Aging, DirectoryRules, Policy
     from indexer.index.directories import Directories
     from indexer.index.turn import Turn
+    from indexer.index.units import Units
 
 _UPDATE = "UPDATE file SET class_id = ?, clock = ? WHERE directory_id = ? AND name = ?"
 _ATIME = USED_AT - 1
@@ -32,13 +33,20 @@ class Reclassifier:
     """Recomputes class and clock of files whose path or policy has changed."""
 
     def __init__(
-        self, connection: Any, directories: Directories, turn: Turn, policy: Policy, agings: list[Aging]
+        self,
+        connection: Any,
+        directories: Directories,
+        turn: Turn,
+        policy: Policy,
+        agings: list[Aging],
+        units: Units,
     ) -> None:
         self._connection = connection
         self._turn = turn
         self._directories = directories
         self._policy = policy
         self._agings = agings
+        self._units = units
         self._trees: list[int] = []
         self._cursor: int | None = None
         self._fingerprint = ""
@@ -65,6 +73,7 @@ class Reclassifier:
     def start_all(self, fingerprint: str) -> None:
         """The policy changed: go through every directory, and record the fingerprint when that is done."""
         self._cursor, self._fingerprint = 0, fingerprint
+        self._units.forget_all()
 
     def start_tree(self, directory_id: int) -> None:
         """A directory moved: go through it and what is below it."""
@@ -101,6 +110,7 @@ class Reclassifier:
         except DetachedError:  # whoever claims it, or one above it, starts here again
             self._skipped.add(directory_id)
             return 0
+        self._units.moved(directory_id)
         if moved and self._has_all_in_class(directory_id, rules):
             return 0
         self._skipped.discard(directory_id)

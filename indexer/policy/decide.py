@@ -20,6 +20,17 @@ Blockers = Callable[["IndexedFile"], str | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Child:
+    """A child directory of a class that goes as one (`unit = "child"`)."""
+
+    path: bytes
+    """Relative to the store's root."""
+    files: int
+    bytes: int
+    allocated: int
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """One file that goes. Times are Unix seconds."""
 
@@ -31,6 +42,8 @@ class Remove:
     expires_at: int | None
     """It is past its ttl after this moment: clock_at + ttl; None: its class has none."""
     action: Literal["trash", "delete", "system-trash"]
+    child: Child | None = None
+    """It goes with all others of this child or not at all, and its clock is the child's; None: by itself."""
 
     def as_json(self) -> dict[str, Any]:
         """Return one element of `plan --json`'s `actions`; `bytes` is the apparent size."""
@@ -48,10 +61,11 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """One file that is due and stays, with the word for what stands in the way."""
+    """One file, or a child with so many, that is due and stays, with the word for what stands in the way."""
 
     file: IndexedFile
     blocker: str
+    files: int = 1
 
 
 def nobody(_file: IndexedFile) -> None:
@@ -85,7 +99,7 @@ def recheck(
 
     The class is decided anew for the current path; `fresh` carries the times and sizes of the new stat, and
     first_seen and the last use from the index. What was `planned` to make room need not be past its ttl, but must be as
-    old as it was then. Holds and leases are asked for elsewhere.
+    old as it was then; of a child, no file may be younger than the child was. Holds and leases are asked for elsewhere.
     """
     index, aged = classifier.of(path)
     if index is None:

@@ -121,15 +121,3 @@ def everything_breach(planned: int, live_files: int, guards: Guards) -> Refusal 
         f"all {live_files:,} files of the store would go",
         "Look at `indexer plan`. If it is what you want: indexer cleanup --override everything",
     )
-
-
-def within(allocated: Iterable[int], maximum: int) -> int:
-    """Return how many of the first items of `allocated` (bytes) fit into `maximum` bytes together."""
-    total = 0
-    count = 0
-    for size in allocated:
-        total += size
-        if total > maximum:
-            break
-        count += 1
-    return count

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from indexer.policy.decide import Blockers, Keep, Remove, age_of, decide, nobody, recheck, settled_at
+from indexer.policy.decide import Blockers, Keep, Remove, decide, nobody, recheck, settled_at
 from indexer.policy.evict import evict, evict_unordered
-from indexer.policy.guards import Refusal, everything_breach, fraction_breach, shares_of, within
+from indexer.policy.guards import Refusal, everything_breach, fraction_breach, shares_of
 from indexer.policy.quota import NOTHING, Demand, Holding, Place, Used
 from indexer.policy.reasons import Blocker
+from indexer.policy.units import Going, cut, decide_unit, evict_units, files_in, going_key, rows
+from indexer.records import Unit
 
 if TYPE_CHECKING:
+    from indexer.policy.units import Whole
     from indexer.policy.watermark import Pressure
     from indexer.records import IndexedFile
     from indexer.rules import Guards, Rule
 
 __all__ = ["Blockers", "FilesOf", "Keep", "Plan", "Remove", "decide", "plan", "recheck", "settled_at"]
 
-FilesOf = Callable[[Holding], Iterable["IndexedFile"]]
-"""The files of a class in its order of eviction, or those of a child in any order."""
+FilesOf = Callable[[Holding], Iterable["IndexedFile | Unit"]]
+"""The files of a class in its order of eviction, or those of a child in any order; units of a class with children."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class Plan:
         """Return the document of `plan --json`; with `shown`, only so many of its actions."""
         refused = self.refused
         return {
-            "actions": [action.as_json() for action in self.actions[:shown]],
+            "actions": list(islice(rows(self.actions), shown)),
             "totals": self.totals(),
             "kept": dict(self.kept),
             "due": self.due,
@@ -91,7 +95,7 @@ def _nothing() -> dict[str, int]:
 
 
 def plan(
-    candidates: Iterable[tuple[Rule, IndexedFile]],
+    candidates: Iterable[tuple[Rule, IndexedFile | Unit]],
     *,
     guards: Guards,
     live_files: int,
@@ -110,25 +114,28 @@ def plan(
 
     `candidates` may hold more than what is due (a class by access is found by a lower bound of its clock), in any
     order. `live_files` is how many files the store has, `recent` how many of each class the runs of the last 24 hours
-    removed, `rules` the whole policy: they are for the guards. `limit` cuts the plan to that many files, the oldest.
-    `standing` are files that stay and are no candidates, by reason: they are counted with the others. `holdings` say
-    what classes and children with a quota hold; `files_of` is asked for the files of those that are over. `refusal` is
-    that of a guard which has spoken already; `override` names the one guard that somebody has set aside.
+    removed, `rules` the whole policy: they are for the guards. `limit` cuts the plan to so many files or children, the
+    oldest. `standing` are files that stay and are no candidates, by reason: they are counted with the others.
+    `holdings` say what classes and children with a quota hold; `files_of` is asked for the files of what is over.
+    `refusal` is that of a guard which has spoken already; `override` names the one guard that somebody has set aside.
     """
     choice = _Choice(guards.max_files if limit is None else min(limit, guards.max_files), dict(standing or {}))
-    choice.expired(decide(candidates, now=now, blockers=blockers))
+    choice.expired(_decisions(candidates, now=now, blockers=blockers))
     over = [holding for holding in holdings if holding.over() is not None]
     for holding in over:
         need = holding.over(choice.gone(holding.place))
         if need is not None and holding.rule.evicts:
-            how = evict if holding.child is None else evict_unordered
-            files = files_of(holding)
+            files: Any = files_of(holding)
+            how: Any = evict if holding.child is None else evict_unordered
+            if holding.rule.unit == "child":
+                how = evict_units
             choice.more(how(holding.rule, need, files, now=now, blockers=blockers, on_keep=choice.keep))
-    actions = choice.actions
-    del actions[within((action.file.allocated for action in actions), guards.max_bytes) :]
+    actions, _ = cut(choice.going, guards, limit=limit)
     due = sum(choice.planned.values())
     if due > len(actions):
         choice.kept[Blocker.POSTPONED] = due - len(actions)
+    if limit is not None:  # what is asked for, in files: a child is more than one
+        limit = sum(len(files_in(one)) for one in choice.going[:limit])
     shares = shares_of(choice.planned, recent or {}, {rule.name: rule for rule in rules} | choice.rules)
     breaches = (
         refusal if due else None,
@@ -146,6 +153,26 @@ def plan(
     )
 
 
+def _decisions(
+    candidates: Iterable[tuple[Rule, IndexedFile | Unit]], *, now: int, blockers: Blockers
+) -> Iterator[Going | Keep]:
+    """Yield what becomes of each file and each unit that is due."""
+    units: list[tuple[Rule, Unit]] = []
+
+    def files() -> Iterator[tuple[Rule, IndexedFile]]:
+        for rule, one in candidates:
+            if isinstance(one, Unit):
+                units.append((rule, one))
+            else:
+                yield rule, one
+
+    yield from decide(files(), now=now, blockers=blockers)
+    for rule, unit in units:
+        decision = decide_unit(rule, unit, now=now, blockers=blockers)
+        if decision is not None:
+            yield decision
+
+
 @dataclass(slots=True)
 class _Choice:
     """A plan in the making: what goes, no more of it than a run may do; what stays; and what both amount to."""
@@ -155,48 +182,49 @@ class _Choice:
     planned: dict[str, int] = field(default_factory=dict)
     """Files that go, by class, before any cut."""
     rules: dict[str, Rule] = field(default_factory=dict)
-    actions: list[Remove] = field(default_factory=list)
+    going: list[Going] = field(default_factory=list)
     taken: dict[Place, Demand] = field(default_factory=dict)
 
-    def keep(self, blocker: str) -> None:
-        """Count a file that stays."""
-        self.kept[blocker] = self.kept.get(blocker, 0) + 1
+    def keep(self, blocker: str, files: int = 1) -> None:
+        """Count what stays."""
+        self.kept[blocker] = self.kept.get(blocker, 0) + files
 
-    def expired(self, decisions: Iterable[Remove | Keep]) -> None:
+    def expired(self, decisions: Iterable[Going | Keep]) -> None:
         """Take what is past its ttl: of a million files only those that can still be among the oldest are kept."""
         horizon: tuple[int, bytes, bytes] | None = None
-        oldest, most = self.actions, self.most
+        oldest, most = self.going, self.most
         for decision in decisions:
             if isinstance(decision, Keep):
-                self.keep(decision.blocker)
+                self.keep(decision.blocker, decision.files)
                 continue
             self._count(decision)
-            if horizon is not None and age_of(decision) > horizon:
+            if horizon is not None and going_key(decision) > horizon:
                 continue
             oldest.append(decision)
             if len(oldest) > most + most // 4 + 1024:
-                oldest.sort(key=age_of)
+                oldest.sort(key=going_key)
                 del oldest[most:]
-                horizon = age_of(oldest[-1]) if oldest else (0, b"", b"")
-        oldest.sort(key=age_of)
+                horizon = going_key(oldest[-1]) if oldest else (0, b"", b"")
+        oldest.sort(key=going_key)
         del oldest[most:]
 
-    def more(self, removes: Iterable[Remove]) -> None:
+    def more(self, going: Iterable[Remove | Whole]) -> None:
         """Take what goes to make room, after what is past its ttl."""
-        for remove in removes:
-            self._count(remove)
-            if len(self.actions) < self.most:
-                self.actions.append(remove)
+        for one in going:
+            self._count(one)
+            if len(self.going) < self.most:
+                self.going.append(one)
 
     def gone(self, place: Place) -> Used:
         """Return what a class or child loses by what has been taken so far."""
         taken = self.taken.get(place)
         return Used() if taken is None else Used(-taken.files, -taken.allocated)
 
-    def _count(self, remove: Remove) -> None:
-        rule = remove.rule
-        self.planned[rule.name] = self.planned.get(rule.name, 0) + 1
-        self.rules[rule.name] = rule
-        if rule.quota is not None:
-            child = rule.child_of(remove.file.directory) if rule.quota.per == "child" else None
-            self.taken.setdefault((rule.name, child), Demand(0, 0)).take(remove.file)
+    def _count(self, going: Going) -> None:
+        for remove in files_in(going):
+            rule = remove.rule
+            self.planned[rule.name] = self.planned.get(rule.name, 0) + 1
+            self.rules[rule.name] = rule
+            if rule.quota is not None:
+                child = rule.child_of(remove.file.directory) if rule.quota.per == "child" else None
+                self.taken.setdefault((rule.name, child), Demand(0, 0)).take(remove.file)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from indexer.policy.evict import evict
 from indexer.policy.quota import NOTHING, Used
 from indexer.policy.reasons import Reason
+from indexer.policy.units import evict_units, files_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from indexer.policy.decide import Blockers, Remove
-    from indexer.records import IndexedFile
+    from indexer.records import IndexedFile, Unit
     from indexer.rules import Rule, Watermark
 
 
@@ -99,7 +100,7 @@ def shortage(mark: Watermark, room: Room) -> Shortage | None:
 def give_way(
     rules: Sequence[Rule],
     need: Used,
-    files_of: Callable[[Rule], Iterable[IndexedFile]],
+    files_of: Callable[[Rule], Iterable[IndexedFile | Unit]],
     *,
     now: int,
     blockers: Blockers,
@@ -114,13 +115,15 @@ def give_way(
     for rule in rules:
         if left.files <= 0 and left.allocated <= 0:
             return
-        for remove in evict(
+        how: Any = evict_units if rule.unit == "child" else evict
+        for going in how(
             rule, left, files_of(rule), now=now, blockers=blockers, on_keep=on_keep, reason=Reason.WATERMARK,
             action="delete",
         ):  # fmt: skip
-            last = remove.file.links <= 1
-            left -= Used(1 if last else 0, remove.file.allocated if last else 0)
-            yield remove
+            for remove in files_in(going):
+                last = remove.file.links <= 1
+                left -= Used(1 if last else 0, remove.file.allocated if last else 0)
+                yield remove
 
 
 def disappoints(claimed: Used, gained: Used) -> bool:

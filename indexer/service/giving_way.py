@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from indexer.policy.guards import fraction_breach, shares_of, within
+from indexer.policy.guards import fraction_breach, shares_of
 from indexer.policy.plan import Plan
 from indexer.policy.quota import Holding, Used
+from indexer.policy.units import cut, regrouped
 from indexer.policy.watermark import filesystem_of, give_way
-from indexer.service.planning import DAY, blockers_of, files_of
+from indexer.records import Unit
+from indexer.service.planning import DAY, UnitBlockers, blockers_of, files_of, only
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,6 +46,7 @@ def plan_relief(
     """
     by_name = {rule.name: rule for rule in config.classes}
     protection = None if ledger is None else ledger.protection(now)
+    against = UnitBlockers(reader, protection, config.guards)
     kept: dict[str, int] = {}
 
     def keep(blocker: str) -> None:
@@ -53,7 +56,7 @@ def plan_relief(
         give_way(
             [by_name[one] for one in mark.order if one in by_name],
             need,
-            lambda rule: filter(chosen, _here(config, reader, rule, name, taken)),
+            lambda rule: only(chosen, _here(config, reader, rule, name, taken, against)),
             now=now,
             blockers=blockers_of(reader, protection),
             on_keep=keep,
@@ -71,8 +74,7 @@ def plan_relief(
     if refused is not None and refused.guard == override:
         refused = None
     due = len(actions)
-    del actions[config.guards.max_files :]
-    del actions[within((action.file.allocated for action in actions), config.guards.max_bytes) :]
+    actions, _ = cut(regrouped(actions), config.guards)
     return Plan(tuple(actions), kept, truncated=len(actions) < due, refused=refused, now=now, due=due)
 
 
@@ -97,9 +99,14 @@ def oldest_trash(trash: Iterable[Action], name: str, need: Used) -> list[Action]
     return chosen
 
 
-def _here(config: Config, reader: Reader, rule: Rule, name: str, taken: AbstractSet[bytes]) -> Iterator[IndexedFile]:
+def _here(
+    config: Config, reader: Reader, rule: Rule, name: str, taken: AbstractSet[bytes], against: UnitBlockers
+) -> Iterator[IndexedFile | Unit]:
     names = config.store.filesystems
-    files: Iterable[IndexedFile] = files_of(reader, Holding(rule, Used()))
-    for file in files:
-        if filesystem_of(file.directory, names) == name and file.path not in taken:
-            yield file
+    for one in files_of(reader, Holding(rule, Used()), against):
+        if isinstance(one, Unit):
+            free = not taken or not any(file.path in taken for file in one.files)
+            if free and filesystem_of(one.path, names) == name:
+                yield one
+        elif filesystem_of(one.directory, names) == name and one.path not in taken:
+            yield one

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
+from indexer.index.unit_queries import due_units, unit_of, units_in_order
 from indexer.policy.plan import Plan, plan
 from indexer.policy.quota import Holding, in_true_order
 from indexer.policy.reasons import Blocker
+from indexer.policy.units import blocked, too_large, unit_key
+from indexer.records import Unit
 from indexer.reports.holdings import holdings
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from indexer.index.queries import Reader
     from indexer.policy.guards import Refusal
     from indexer.records import IndexedFile
-    from indexer.rules import Rule
+    from indexer.rules import Guards, Rule
 
 DAY = 86_400
 
@@ -71,13 +74,14 @@ def decide_all(
         known = ", ".join(rule.name for rule in config.classes) or "none is configured"
         raise UsageError(f"there is no class {scope.class_name!r}", remedy=f"classes: {known}")
     protection = ledger.protection(now) if ledger is not None else None
+    against = UnitBlockers(reader, protection, config.guards)
     removed = ledger.removed_since(now - DAY) if ledger is not None and recent else {}
     held = holdings(reader, rules) if scope.whole and not scope.ttl_only else []
     if scope.quota_only:
         over = {holding.rule.name for holding in held if holding.rule.evicts and holding.over() is not None}
         rules = [rule for rule in rules if rule.name in over]
     return plan(
-        (found for found in _candidates(reader, rules, now, scope.under) if chosen(found[1])),
+        _candidates(reader, rules, now, scope.under, chosen, against),
         guards=config.guards,
         live_files=reader.live_files(),
         now=now,
@@ -89,7 +93,7 @@ def decide_all(
         holdings=held,
         refusal=refusal,
         override=scope.override,
-        files_of=lambda holding: filter(chosen, files_of(reader, holding)),
+        files_of=lambda holding: only(chosen, files_of(reader, holding, against)),
     )
 
 
@@ -105,9 +109,41 @@ def blockers_of(reader: Reader, protection: Protection | None) -> Callable[[Inde
     return blocker
 
 
-def files_of(reader: Reader, holding: Holding) -> Iterable[IndexedFile]:
-    """Return the files of a class in the order in which they give way; those of a child in any order."""
+class UnitBlockers:
+    """What the index and the ledger know against a unit, beside its single files."""
+
+    def __init__(self, reader: Reader, protection: Protection | None, guards: Guards) -> None:
+        self._protection = protection
+        self._guards = guards
+        self._unverified = reader.unverified()
+
+    def __call__(self, unit: Unit) -> Unit:
+        """Return the unit with the word for it: a hold on something in it, a directory not verified, its size."""
+        return blocked(unit, self._word(unit))
+
+    def _word(self, unit: Unit) -> str | None:
+        if self._protection and (word := self._protection.inside(unit.path)) is not None:
+            return word
+        if unit.unreadable or any(map(self._unverified, unit.directories)):
+            return Blocker.UNVERIFIED
+        return too_large(unit, self._guards)
+
+
+def only(chosen: Chosen, found: Iterable[IndexedFile | Unit]) -> Iterator[IndexedFile | Unit]:
+    """Yield what may be part of a plan: of a unit every single file."""
+    for one in found:
+        if all(map(chosen, one.files)) if isinstance(one, Unit) else chosen(one):
+            yield one
+
+
+def files_of(reader: Reader, holding: Holding, against: Callable[[Unit], Unit]) -> Iterable[IndexedFile | Unit]:
+    """Return the files of a class in the order in which they give way; those of a child in any order.
+
+    Of a class with `unit = "child"` its units, `against` telling what stands in the way of each.
+    """
     rule = holding.rule
+    if rule.unit == "child":
+        return map(against, _units_of(reader, holding))
     if holding.child is None:
         order = rule.quota.order if rule.quota is not None else "clock"
         files = reader.in_order(rule.name, order)
@@ -116,17 +152,31 @@ def files_of(reader: Reader, holding: Holding) -> Iterable[IndexedFile]:
     return () if directory is None else reader.files_below(directory, rule.name)
 
 
+def _units_of(reader: Reader, holding: Holding) -> Iterable[Unit]:
+    rule = holding.rule
+    if holding.child is None:
+        order = rule.quota.order if rule.quota is not None else "clock"
+        return units_in_order(reader, rule, order, unit_key(rule))
+    directory = reader.directory_id(holding.child)
+    unit = None if directory is None else unit_of(reader, rule, directory)
+    return () if unit is None else (unit,)
+
+
 def _timeless(reader: Reader, rules: list[Rule], now: int) -> int:
     """Count the files of the whole store that are kept because of what their names say."""
     named = [rule for rule in rules if rule.filename_time is not None and rule.filename_time.otherwise == "keep"]
     return sum(reader.timeless(rule.name, now) for rule in named)
 
 
-def _candidates(reader: Reader, rules: list[Rule], now: int, under: bytes) -> Iterator[tuple[Rule, IndexedFile]]:
+def _candidates(
+    reader: Reader, rules: list[Rule], now: int, under: bytes, chosen: Chosen, against: Callable[[Unit], Unit]
+) -> Iterator[tuple[Rule, IndexedFile | Unit]]:
     below = under + b"/"
     for rule in rules:
         if rule.ttl is None:
             continue
-        for file in reader.due(rule.name, now - rule.ttl):
-            if not under or file.path == under or file.path.startswith(below):
-                yield rule, file
+        before = now - rule.ttl
+        found = map(against, due_units(reader, rule, before)) if rule.unit == "child" else reader.due(rule.name, before)
+        for one in only(chosen, found):
+            if not under or one.path == under or one.path.startswith(below):
+                yield rule, one

@@ -29,6 +29,7 @@ def _fingerprint(config: Config) -> str:
     parts = [
         (rule.name, rule.match, rule.exclude, tuple(rule.clocks), rule.arrival_floor)
         + ((rule.filename_time,) if rule.filename_time is not None else ())
+        + ((rule.unit,) if rule.unit != "file" else ())
         for rule in config.classes
     ]
     return hashlib.sha256(repr((parts, config.store.ignore)).encode()).hexdigest()
