@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.store import locate_store, open_store
+from indexer.errors import UsageError
+from indexer.store import locate_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from indexer.policy.plan import Plan
     from indexer.service.comparison import PolicyChange
     from indexer.service.holding import Lease
+    from indexer.service.remote import Remote, ToldPlan
     from indexer.store import Store
 
 Clock = Callable[[], float]
@@ -39,11 +41,14 @@ class StorageManager:
         """Open the store at `path` (default: `INDEXER_STORE`, else the nearest at or above the current directory).
 
         `config` names a configuration file elsewhere, `overrides` are dotted keys of it ("store.backend").
-        Raises NoStoreError, TrustError, ConfigError, UsageError.
+        Whoever may not open its databases asks its service, if `[service]` lets him; what it does not do for others
+        then raises PrivateStoreError. Raises NoStoreError, TrustError, ConfigError, UsageError, FilesystemError.
         """
+        from indexer.service.reach import open_or_reach
+
         config_path = Path(config) if config is not None else None
         root = locate_store(option=Path(path) if path is not None else None, config_path=config_path)
-        self._store = open_store(root, config_path=config_path, overrides=dict(overrides or {}))
+        self._store = open_or_reach(root, config_path=config_path, overrides=dict(overrides or {}))
         self._clock = clock
 
     @classmethod
@@ -58,6 +63,15 @@ class StorageManager:
         """The opened store."""
         return self._store
 
+    @property
+    def _remote(self) -> Remote | None:
+        """Whom to ask where the databases are not ours to open."""
+        if self._store.socket is None:
+            return None
+        from indexer.service.remote import Remote
+
+        return Remote(self._store)
+
     # The index
 
     def scan(self, *, quick: bool = False, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -65,12 +79,16 @@ class StorageManager:
 
         Raises BusyError, FilesystemError, IndexDatabaseError.
         """
+        if (remote := self._remote) is not None:
+            return remote.scan(quick=quick, progress=progress or (lambda _seen, _left: None))
         from indexer.service.once import scan_once
 
         return scan_once(self._store, quick=quick, clock=self._clock, progress=progress or (lambda _seen, _left: None))
 
     def status(self) -> dict[str, Any]:
         """Return state and figures; the keys of `status --json`. Raises NotScannedError, IndexDatabaseError."""
+        if (remote := self._remote) is not None:
+            return remote.status()
         from indexer.service.status import status
 
         return status(self._store, self._clock())
@@ -99,8 +117,10 @@ class StorageManager:
         under: str | bytes | os.PathLike[str] = b"",
         at: int | None = None,
         scan: bool = True,
-    ) -> Plan:
+    ) -> Plan | ToldPlan:
         """Return the same as a value, for those who stream it."""
+        if (remote := self._remote) is not None:
+            return remote.plan(class_name=class_name, under=self.relative(under), at=at, scan=scan)
         from indexer.service.cleanup import Scope, preview
 
         return preview(self._store, self._clock, Scope(class_name, self.relative(under)), at=at, scan=scan)
@@ -120,10 +140,15 @@ class StorageManager:
         scope = Scope(class_name, self.relative(under))
         return compare(self._store, self._clock, scope, Path(policy), at=at, scan=scan)
 
-    def write_plan(self, plan: Plan, target: str | os.PathLike[str]) -> int:
+    def write_plan(self, plan: Plan | ToldPlan, target: str | os.PathLike[str]) -> int:
         """Write a plan for `run_cleanup(plan_file=…)`; return its files. Raises UsageError, FilesystemError."""
+        from indexer.policy.plan import Plan
         from indexer.service.written import write_plan
 
+        if not isinstance(plan, Plan):
+            raise UsageError(
+                "a plan that the service has made cannot be carried out later", remedy="write it as its own user"
+            )
         return write_plan(plan, self._store, Path(target))
 
     def expire(
@@ -171,6 +196,8 @@ class StorageManager:
 
     def fresh(self, age: int) -> str | None:
         """Say why `run_cleanup(if_stale=age)` would do nothing (`age` in seconds), None when it would work."""
+        if (remote := self._remote) is not None:
+            return remote.fresh(age)
         from indexer.service.stale import fresh
 
         return fresh(self._store, age, self._clock())
@@ -189,6 +216,19 @@ class StorageManager:
         override: str | None = None,
         plan_file: str | os.PathLike[str] | None = None,
     ) -> dict[str, Any]:
+        if (remote := self._remote) is not None:
+            return remote.run(
+                kind,
+                dry_run=dry_run,
+                class_name=class_name,
+                under=self.relative(under),
+                limit=limit,
+                scan=scan,
+                wait=wait,
+                progress=progress,
+                override=override,
+                plan_file=plan_file,
+            )
         from indexer.service.cleanup import Scope, run
         from indexer.service.stale import younger
 
@@ -236,12 +276,16 @@ class StorageManager:
 
         end = int(self._clock()) + parse_duration(ttl) if ttl is not None else None if until is None else int(until)
         paths = [self.relative(each) for each in (path, *more)]
+        if (remote := self._remote) is not None:
+            return remote.hold(paths, until=end, reason=reason)
         return hold(self._store, paths, until=end, reason=reason, by=by or _user(), clock=self._clock)
 
     def release(
         self, path: str | bytes | os.PathLike[str], *more: str | bytes | os.PathLike[str]
     ) -> tuple[list[dict[str, Any]], list[bytes]]:
         """End every hold on exactly these paths; return what is still held in the store, and paths that were not."""
+        if (remote := self._remote) is not None:
+            return remote.release([self.relative(each) for each in (path, *more)])
         from indexer.service.holding import release
 
         return release(self._store, [self.relative(each) for each in (path, *more)], clock=self._clock)
@@ -249,10 +293,12 @@ class StorageManager:
     def lease(self, path: str | bytes | os.PathLike[str], ttl: str = "1h") -> Lease:
         """Return a context manager: nothing at or below `path` is removed inside of it, though it may not exist yet."""
         from indexer.service.holding import Lease
+        from indexer.service.remote import RemoteLease
         from indexer.units import parse_duration
 
         holder = f"{_user()}, process {os.getpid()}"
-        return Lease(self._store, self.relative(path), ttl=parse_duration(ttl), holder=holder, clock=self._clock)
+        kind = Lease if self._store.socket is None else RemoteLease
+        return kind(self._store, self.relative(path), ttl=parse_duration(ttl), holder=holder, clock=self._clock)
 
     def restore(
         self,
@@ -266,34 +312,17 @@ class StorageManager:
 
         With `to` they land below that directory, which is made if need be. Raises BusyError, LedgerError, UsageError.
         """
-        from indexer.enforce.ledger import Ledger
-        from indexer.enforce.restore import restore
+        from indexer.service.trash import restore_here
 
-        store = self._store
+        wanted = [self.relative(path) for path in paths]
+        if (remote := self._remote) is not None:
+            return remote.restore(wanted, run=run, to=to, wait=wait)
         if to is not None:
             _make_directory(to)
-        with store.run_lock(wait=wait), Ledger.open(store.ledger_path) as ledger:
-            root_fd = store.open_root()
-            to_fd = None
-            try:
-                if to is not None:
-                    to_fd = os.open(to, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                result = restore(
-                    store=store,
-                    root_fd=root_fd,
-                    ledger=ledger,
-                    now=self._clock,
-                    paths=[self.relative(path) for path in paths],
-                    run=run,
-                    to_fd=to_fd,
-                )
-            finally:
-                os.close(root_fd)
-                if to_fd is not None:
-                    os.close(to_fd)
-        if result.restored and to is None:
+        result = restore_here(self._store, self._clock, paths=wanted, run=run, to=to, wait=wait)
+        if result["restored"] and to is None:
             self._look_again()
-        return result.as_json()
+        return result
 
     def _look_again(self) -> None:
         """Without a service nobody has seen what came back: a quick pass puts it into the index, if there is one."""
@@ -309,24 +338,11 @@ class StorageManager:
 
     def trash_list(self) -> dict[str, Any]:
         """Return what lies in the trash: `files`, `bytes` (allocated) and `items`."""
-        from indexer.enforce.ledger import Ledger
-        from indexer.units import text_of
+        if (remote := self._remote) is not None:
+            return remote.trash()
+        from indexer.service.trash import trash_document
 
-        if not self._store.ledger_path.exists():
-            return {"files": 0, "bytes": 0, "items": []}
-        with Ledger.open(self._store.ledger_path, read_only=True) as ledger:
-            items = [
-                {
-                    "path": text_of(action.path),
-                    "class": action.class_name,
-                    "bytes": action.allocated,
-                    "run": action.run,
-                    "at": action.at,
-                    "restorable_until": action.restorable_until,
-                }
-                for action in ledger.trash()
-            ]
-        return {"files": len(items), "bytes": sum(int(item["bytes"] or 0) for item in items), "items": items}
+        return trash_document(self._store)
 
     def trash_empty(self, *, older_than: int | None = None, dry_run: bool = False, wait: float = 0.0) -> dict[str, Any]:
         """Destroy what lies in the trash, or only what was put there more than `older_than` seconds ago."""
@@ -361,12 +377,16 @@ class StorageManager:
 
     def explain(self, path: str | bytes | os.PathLike[str]) -> dict[str, Any]:
         """Say why a file has its class and its date, and what stands in the way; the keys of `explain --json`."""
+        if (remote := self._remote) is not None:
+            return remote.explain(self.relative(path))
         from indexer.reports.explain import explain
 
         return explain(self._store, self.relative(path), int(self._clock()))
 
     def report(self, name: str, **options: Any) -> list[dict[str, Any]]:
         """Return the rows of a report: usage, expiring, largest …. Raises UsageError for an unknown one."""
+        if (remote := self._remote) is not None:
+            return remote.report(name, **options)
         from indexer.reports import report
 
         return report(self._store, name, int(self._clock()), **options)
@@ -407,12 +427,19 @@ class StorageManager:
             temporary.write_bytes(page)
         return len(page)
 
+    def metrics(self) -> bytes:
+        """Return the store's figures as Prometheus text. Raises UsageError without the extra `web`."""
+        if (remote := self._remote) is not None:
+            return remote.metrics()
+        from indexer.service.metrics import metrics_text
+
+        return metrics_text(self._store, self.status(), self.usage())
+
     def relative(self, path: str | bytes | os.PathLike[str]) -> bytes:
         """Return a path as bytes relative to the root, without following its last component.
 
         Raises UsageError for a path outside of the store.
         """
-        from indexer.errors import UsageError
         from indexer.units import show_name
 
         raw = os.fsencode(path)
@@ -434,7 +461,6 @@ class StorageManager:
 
 
 def _make_directory(path: str | os.PathLike[str]) -> None:
-    from indexer.errors import UsageError
     from indexer.units import show_name
 
     try:

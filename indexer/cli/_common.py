@@ -67,13 +67,14 @@ class Cli:
 
     def open_store(self, directory: Path | None = None, overrides: Overrides | None = None) -> Store:
         """Open the store that is meant; `directory` is a positional DIR. Raises as `locate_store`, `open_store` do."""
-        from indexer.store import locate_store, open_store
+        from indexer.service.reach import open_or_reach
+        from indexer.store import locate_store
 
         root = locate_store(directory, self.store, config_path=self.config)
-        return open_store(root, config_path=self.config, overrides=overrides)
+        return open_or_reach(root, config_path=self.config, overrides=overrides)
 
     def open_or_initialise(
-        self, directory: Path | None = None, overrides: Overrides | None = None
+        self, directory: Path | None = None, overrides: Overrides | None = None, *, reach: bool = False
     ) -> tuple[Store, bool]:
         """Open the store, or make the plain directory that was named one (index only); True when it was made."""
         from indexer.store import initialise_store, locate_store, open_store
@@ -82,6 +83,10 @@ class Cli:
         named = directory or self.store or (Path(environment) if environment else None)
         try:
             root = named = locate_store(directory, self.store, config_path=self.config)
+            if reach:
+                from indexer.service.reach import open_or_reach
+
+                return open_or_reach(root, config_path=self.config, overrides=overrides), False
             return open_store(root, config_path=self.config, overrides=overrides), False
         except NoStoreError:
             if named is None:
@@ -98,11 +103,12 @@ class Cli:
     def manager_of(self, path: Path) -> StorageManager:
         """Return the manager of the store that a PATH operand lies in, unless `-C` names another."""
         from indexer.manager import StorageManager
-        from indexer.store import open_store, store_of
+        from indexer.service.reach import open_or_reach
+        from indexer.store import store_of
 
         if self.store is not None or self.config is not None:
             return self.manager()
-        return StorageManager.of(open_store(store_of(path)))
+        return StorageManager.of(open_or_reach(store_of(path)))
 
 
 def common_options(command: Callable[Concatenate[Cli, P], R]) -> Callable[P, R]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -21,10 +20,4 @@ from indexer.cli._common import PATH, Cli, common_options, examples
 @common_options
 def metrics(cli: Cli, directory: Path | None) -> None:
     """Print the store's figures as Prometheus text; with a running service also what only it knows."""
-    from indexer.reports import report
-    from indexer.service.metrics import metrics_text
-    from indexer.service.status import status
-
-    store, now = cli.open_store(directory), time.time()
-    text = metrics_text(store, status(store, now), report(store, "usage", int(now)))
-    sys.stdout.write(text.decode())
+    sys.stdout.write(cli.manager(directory).metrics().decode())

@@ -32,7 +32,7 @@ def scan(cli: Cli, directory: Path | None, quick: bool) -> int:
     """
     from indexer.manager import StorageManager
 
-    store, made = cli.open_or_initialise(directory)
+    store, made = cli.open_or_initialise(directory, reach=True)
     with cli.out.progress("scanning") as update:
         result = StorageManager.of(store).scan(quick=quick, progress=lambda seen, _waiting: update(seen, None))
     if cli.out.json:
@@ -128,13 +128,14 @@ def settle(cli: Cli, directory: Path | None, timeout: float) -> None:
 @common_options
 def status(cli: Cli, directory: Path | None) -> int:
     """Show state and health of a store. Exit 0 when clean or reconciling, 1 when degraded or stopped."""
+    from indexer.manager import StorageManager
+    from indexer.service.reach import open_or_reach
     from indexer.service.status import HEALTHY
-    from indexer.service.status import status as status_of
-    from indexer.store import locate_store, open_store
+    from indexer.store import locate_store
 
     root = locate_store(directory, cli.store, config_path=cli.config)
     # Not verified: a root that has gone is what the state is asked for.
-    document = status_of(open_store(root, config_path=cli.config, verify=False), time.time())
+    document = StorageManager.of(open_or_reach(root, config_path=cli.config, verify=False)).status()
     if cli.out.json:
         cli.out.document(document)
     else:

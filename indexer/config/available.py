@@ -14,7 +14,6 @@ NOT_YET = frozenset(
         "class.warn_before",
         "holds",
         "ledger",
-        "service",
         "notify",
     }
 )

@@ -41,6 +41,8 @@ def contradictions(
         _watermark(others["watermark"], classes, problems)
     if "http" in others:
         _http(others["http"], problems)
+    if "service" in others:
+        _service(others["service"], problems)
 
 
 def warnings(store: Mapping[str, Any], classes: Sequence[Labelled]) -> Iterator[str]:
@@ -133,3 +135,10 @@ def _watermark(table: Labelled, classes: Sequence[Labelled], problems: Problems)
     for position, name in enumerate(table.values["order"] or (), start=1):
         if name not in names:
             problems.add(f"watermark.order[{position}]", f'there is no class "{name}"', "name classes of this file")
+
+
+def _service(service: Labelled, problems: Problems) -> None:
+    """To connect is to write (unix(7)): a group without that bit is let in by name only."""
+    mode = service.values["mode"]
+    if service.values["group"] is not None and mode is not None and not mode & 0o020:
+        problems.add("service.mode", "lets the group not connect, which takes the write bit", 'write mode = "0660"')

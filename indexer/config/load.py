@@ -10,7 +10,15 @@ from typing import Any
 
 from indexer.config.contradictions import Labelled, contradictions, warnings
 from indexer.config.kinds import Table, type_name
-from indexer.config.model import Config, HttpConfig, PermissionsConfig, PublishConfig, ScheduleConfig, StoreConfig
+from indexer.config.model import (
+    Config,
+    HttpConfig,
+    PermissionsConfig,
+    PublishConfig,
+    ScheduleConfig,
+    ServiceConfig,
+    StoreConfig,
+)
 from indexer.config.problems import Problems
 from indexer.config.reader import Reader, belongs
 from indexer.config.schema import CLASS, GUARDS, STORE, TABLES
@@ -79,6 +87,7 @@ def read_config(
         permissions=PermissionsConfig(**others["permissions"].values if "permissions" in others else {}),
         watermark=_watermark(others["watermark"].values) if "watermark" in others else None,
         http=_http_config(others["http"].values, path) if "http" in others else None,
+        service=_service_config(others["service"].values, path) if "service" in others else ServiceConfig(),
         sources=reader.sources,
         warnings=tuple(warnings(store, classes)),
     )
@@ -151,6 +160,12 @@ def _http_config(values: Mapping[str, Any], path: Path | None) -> HttpConfig:
     base = Path(os.path.abspath(path)).parent if path else Path.cwd()
     token = base / values["token_file"] if values["token_file"] else None
     return HttpConfig(values["listen"], token, values["allowed_hosts"] or ())
+
+
+def _service_config(values: Mapping[str, Any], path: Path | None) -> ServiceConfig:
+    base = Path(os.path.abspath(path)).parent if path else Path.cwd()
+    socket = Path(os.path.normpath(base / values["socket"])) if values["socket"] else None
+    return ServiceConfig(socket, values["group"], values["mode"], values["allow"])
 
 
 def _rule(values: Mapping[str, Any]) -> Rule:

@@ -82,6 +82,27 @@ class HttpConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceConfig:
+    """`[service]`: the socket for others than root and the service's own user, who have one of their own."""
+
+    socket: Path | None = None
+    group: str | None = None
+    mode: int | None = None
+    """Permission bits; None: 0660 with a group, else 0600."""
+    allow: tuple[str, ...] = ("read", "protect")
+
+    @property
+    def bits(self) -> int:
+        """The mode that the socket gets."""
+        return self.mode if self.mode is not None else 0o660 if self.group is not None else 0o600
+
+    @property
+    def shared(self) -> bool:
+        """There is a second socket."""
+        return self.socket is not None or self.group is not None or bool(self.bits & 0o077)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The effective configuration of a store."""
 
@@ -97,6 +118,7 @@ class Config:
     watermark: Watermark | None = None
     http: HttpConfig | None = None
     """None: off."""
+    service: ServiceConfig = field(default_factory=ServiceConfig)
     sources: Mapping[str, str] = field(default_factory=dict)
     """`store.mode`, `class.frames.ttl` … -> `flag`, the name of an `INDEXER_` variable, a file, or `default`."""
     warnings: tuple[str, ...] = ()

@@ -194,9 +194,21 @@ SERVICE = Table(
     "service",
     "The control socket.",
     (
-        Key("socket", PATH, None, "Default: in the control directory."),
-        Key("mode", MODE, "0600", "Its mode."),
+        Key(
+            "socket",
+            PATH,
+            None,
+            "A second socket, for others. Default: `/run/indexer-PATH/control.sock`, with a group.",
+        ),
+        Key("mode", MODE, None, "Its mode. Default: 0660 with a group, else 0600."),
         Key("group", NAME, None, "Its group."),
+        Key(
+            "allow",
+            choices("read", "protect", "remove", "restore"),
+            ["read", "protect"],
+            "What whoever may connect may ask for, beside root and the service's own user: look; hold and lease; start"
+            " a cleanup by the policy in force; bring back from the trash.",
+        ),
     ),
 )
 NOTIFY = Table(

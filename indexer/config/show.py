@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.config.available import is_available
-from indexer.config.schema import CLASS, GUARDS, HTTP, PERMISSIONS, PUBLISH, SCHEDULE, STORE, WATERMARK
+from indexer.config.schema import CLASS, GUARDS, HTTP, PERMISSIONS, PUBLISH, SCHEDULE, SERVICE, STORE, WATERMARK
 from indexer.units import show_text
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def _parts(config: Config) -> Iterator[tuple[Table, str, object]]:
         yield HTTP, "http", config.http
     if config.publish is not None:
         yield PUBLISH, "publish", config.publish
+    if config.service.shared:
+        yield SERVICE, "service", config.service
 
 
 def _plain(value: object) -> object:

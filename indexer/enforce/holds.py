@@ -52,6 +52,11 @@ class Holds(Database):
         statement = "UPDATE lease SET expires = ? WHERE id = ?"
         return bool(self._write(lambda connection: int(connection.execute(statement, (expires, lease)).rowcount)))
 
+    def lease_holder(self, lease: int) -> str | None:
+        """Return who took a lease, None when there is none."""
+        rows = self._query("SELECT holder FROM lease WHERE id = ?", (lease,))
+        return next((str(row[0]) for row in rows), None)
+
     def end_lease(self, lease: int) -> None:
         """Give a lease back."""
         self._write(lambda connection: connection.execute("DELETE FROM lease WHERE id = ?", (lease,)))

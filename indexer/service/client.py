@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from indexer import errors
-from indexer.service.control import address
+from indexer.config.trust import shown
+from indexer.service.control import SOCKET, address, opened_directory
+from indexer.service.peer import peer_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from indexer.service.peer import Peer
     from indexer.store import Store
 
 CONNECT_SECONDS = 10.0
@@ -40,7 +42,7 @@ def request(
     `timeout` is in seconds between two lines of the answer, None = wait for ever. Raises NoServiceError when there is
     none, ServiceError when it does not answer, and whatever IndexerError the service answered with.
     """
-    with _connected(store.control) as connection:
+    with _connected(store) as connection:
         connection.settimeout(timeout)
         try:
             connection.sendall(json.dumps({"op": op, **arguments}).encode() + b"\n")
@@ -60,29 +62,54 @@ def request(
 def service_running(store: Store) -> bool:
     """Say whether a service answers at the store's socket now (it may be degraded; a mere scan does not answer)."""
     try:
-        _connected(store.control).close()
+        _connected(store).close()
     except errors.ServiceError:
         return False
     return True
 
 
-def _connected(control: Path) -> socket.socket:
-    """Connect to the socket in the control directory. Raises ServiceError when there is none or nobody listens."""
+def asked(socket: Path) -> tuple[dict[str, Any], Peer]:
+    """Ask whoever listens at a shared socket for `hello`; return its answer, and who it is. Raises ServiceError."""
+    with _connect(socket.parent, socket.name) as connection:
+        connection.settimeout(CONNECT_SECONDS)
+        try:
+            who = peer_of(connection)
+            connection.sendall(b'{"op": "hello"}\n')
+            with connection.makefile("rb") as stream:
+                return _checked(_document(stream.readline())), who
+        except (TimeoutError, ConnectionError) as error:
+            raise errors.ServiceError(f"{shown(socket)} does not answer", remedy="see the service's log") from error
+
+
+def _document(line: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(line)
+    except ValueError as error:
+        raise errors.ServiceError("what answers at the socket is no service of an indexer") from error
+    return document if isinstance(document, dict) else {}
+
+
+def _connected(store: Store) -> socket.socket:
+    """Connect to the store's socket. Raises ServiceError when there is none or nobody listens."""
+    if store.socket is not None:
+        return _connect(store.socket.parent, store.socket.name)
+    return _connect(store.control, SOCKET)
+
+
+def _connect(directory: Path, name: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(CONNECT_SECONDS)
     try:
-        opened = os.open(control, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            connection.connect(address(control, opened))
-        finally:
-            os.close(opened)
+        with opened_directory(directory) as opened:
+            connection.connect(address(directory, opened, name))
     except OSError as error:
         connection.close()
         if error.errno in {errno.ENOENT, errno.ECONNREFUSED, errno.ENOTDIR}:
             raise NoServiceError("no service is running for this store", remedy=START) from error
         if error.errno in {errno.EACCES, errno.EPERM}:
             raise errors.ServiceError(
-                "this user may not command the service", remedy="ask as root or as the service's user"
+                "this user may not command the service",
+                remedy="ask as root or as the service's user; [service] group lets others ask",
             ) from error
         raise errors.ServiceError(
             f"the service cannot be reached: {error.strerror or error}", remedy="see its log"

@@ -2,6 +2,8 @@
 
 One line in, `{"op": NAME, …}`. Lines out: any number of `{"progress": {…}}`, then the answer, or
 `{"error": {"code", "message", "remedy"}}`. A thread per connection only queues requests and reads published state.
+There are two such sockets at most: the owner's in the control directory, and that of `[service]` for others, each with
+places of its own, so that a crowd at the second keeps nobody from the first.
 """
 
 from __future__ import annotations
@@ -12,13 +14,15 @@ import json
 import logging
 import os
 import socket
-import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from indexer.errors import IndexerError, ServiceError, UsageError
+from indexer.config.trust import PATH
+from indexer.errors import IndexerError, UsageError
+from indexer.service.peer import Level, check_peer, peer_of
 
 SOCKET = "control.sock"
 LINE_LIMIT = 65_536
@@ -26,6 +30,8 @@ LINE_LIMIT = 65_536
 CONNECTIONS = 32
 READ_SECONDS = 5.0
 """How long a connection may take to say what it wants."""
+SEND_SECONDS = 60.0
+"""How long a peer that is not the owner may take to read a part of its answer: it holds one of 32 places."""
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +45,50 @@ Operation = Callable[[Any, Mapping[str, Any], Progress], Answer]
 
 OPERATIONS: dict[str, Operation] = {}
 """Every request that is understood, by name; `operation` adds to it."""
+LEVELS: dict[str, Level] = {}
+"""What it takes to ask for each; what is not here is for the owner."""
+PEER = "peer"
+"""Key of the arguments under which an operation finds who asks; whatever a request says there is overwritten."""
 
 
-def operation(name: str) -> Callable[[Operation], Operation]:
-    """Register a function as the answer to requests of this name."""
+def operation(name: str, level: Level = "owner") -> Callable[[Operation], Operation]:
+    """Register a function as the answer to requests of this name, from those who may ask for so much."""
 
     def register(function: Operation) -> Operation:
         OPERATIONS[name] = function
+        LEVELS[name] = level
         return function
 
     return register
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a socket lies, and who may connect to it."""
+
+    directory: Path
+    name: str = SOCKET
+    mode: int = 0o600
+    group: int = -1
+    """Group id; -1: the process's own."""
+    ours: bool = True
+    """Nobody else binds here: what lies at the name is what a killed service left (its lock is held)."""
+
+
 class ControlSocket:
     """Listens while it is entered. Raises OSError when the control directory cannot take a socket."""
 
-    def __init__(self, directory: Path, service: Any, operations: Mapping[str, Operation] = OPERATIONS) -> None:
-        self._directory = directory
+    def __init__(
+        self,
+        place: Place | Path,
+        service: Any,
+        operations: Mapping[str, Operation] = OPERATIONS,
+        *,
+        allow: frozenset[str] = frozenset(),
+    ) -> None:
+        """`allow` is what peers that are not the owner may do here: words of `[service] allow`."""
+        self._place = place if isinstance(place, Place) else Place(place)
+        self._allow = allow
         self._service = service
         self._operations = operations
         self._listener: socket.socket | None = None
@@ -63,7 +96,7 @@ class ControlSocket:
         self._free = threading.BoundedSemaphore(CONNECTIONS)
 
     def __enter__(self) -> Self:
-        self._listener = _listen(self._directory)
+        self._listener = _listen(self._place)
         self._accepting = threading.Thread(target=self._accept, name="indexer-control", daemon=True)
         self._accepting.start()
         return self
@@ -75,8 +108,8 @@ class ControlSocket:
             self._listener.close()
         if self._accepting is not None:
             self._accepting.join()
-        with contextlib.suppress(FileNotFoundError), _opened(self._directory) as directory:
-            os.unlink(SOCKET, dir_fd=directory)
+        with contextlib.suppress(FileNotFoundError), opened_directory(self._place.directory) as directory:
+            os.unlink(self._place.name, dir_fd=directory)
 
     def _accept(self) -> None:
         listener = self._listener
@@ -107,12 +140,16 @@ class ControlSocket:
             connection.sendall(json.dumps(document).encode() + b"\n")
 
         try:
-            _check_peer(connection)
+            peer = peer_of(connection)
+            if not self._allow:
+                check_peer(peer, "owner", self._allow)
             connection.settimeout(READ_SECONDS)
-            request = _read_request(connection)
-            connection.settimeout(None)
+            request = {**_read_request(connection), PEER: peer}
+            connection.settimeout(None if peer.owner else SEND_SECONDS)
             handler = self._operations.get(str(request.get("op")))
-            if handler is None:
+            if handler is not None:
+                check_peer(peer, LEVELS.get(str(request.get("op")), "owner"), self._allow)
+            else:
                 raise UsageError(f"the service knows no operation {request.get('op')!r}", remedy="restart the service")
             answer = handler(self._service, request, lambda figures: send({"progress": figures}))
         except IndexerError as error:
@@ -140,24 +177,19 @@ def _read_request(connection: socket.socket) -> dict[str, Any]:
     return request
 
 
-def _check_peer(connection: socket.socket) -> None:
-    """Refuse anybody but root and the service's own user (SO_PEERCRED, unix(7))."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return  # the control directory's mode 0700 says the same
-    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    if uid not in {0, os.geteuid()}:
-        raise ServiceError(f"user {uid} may not command this service", remedy="ask as root or as the service's user")
-
-
-def _listen(directory: Path) -> socket.socket:
-    """Bind in the control directory, replacing what a killed service left (the caller holds the service's lock)."""
-    with _opened(directory) as opened:
+def _listen(place: Place) -> socket.socket:
+    """Bind, replacing what a killed service left; nobody can connect before mode and group are right."""
+    with opened_directory(place.directory) as opened:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(SOCKET, dir_fd=opened)
+            if place.ours or not answers(place.directory / place.name):
+                os.unlink(place.name, dir_fd=opened)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            listener.bind(address(directory, opened))
-            os.chmod(SOCKET, 0o600, dir_fd=opened)
+            listener.bind(address(place.directory, opened, place.name))
+            os.chmod(place.name, 0o600, dir_fd=opened)
+            if place.group >= 0:
+                os.chown(place.name, -1, place.group, dir_fd=opened, follow_symlinks=False)
+            os.chmod(place.name, place.mode, dir_fd=opened)
             listener.listen(CONNECTIONS)
         except OSError:
             listener.close()
@@ -165,15 +197,29 @@ def _listen(directory: Path) -> socket.socket:
     return listener
 
 
-def address(directory: Path, opened: int) -> str:
+def address(directory: Path, opened: int, name: str = SOCKET) -> str:
     """Return where the socket is: through /proc where there is one, for a path longer than sun_path's 108 bytes."""
     through = f"/proc/self/fd/{opened}/"
-    return through + SOCKET if os.path.isdir(through) else os.fspath(directory / SOCKET)
+    return through + name if os.path.isdir(through) else os.fspath(directory / name)
+
+
+def answers(path: Path) -> bool:
+    """Say whether a process listens at a socket's path; what is no socket is taken for somebody's."""
+    with opened_directory(path.parent) as opened, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(address(path.parent, opened, path.name))
+        except OSError as error:
+            if error.errno == errno.ECONNREFUSED:
+                return False
+            raise
+    return True
 
 
 @contextlib.contextmanager
-def _opened(directory: Path) -> Any:
-    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def opened_directory(directory: Path) -> Iterator[int]:
+    """Open a directory to reach what lies in it."""
+    opened = os.open(directory, PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # others may only search the shared one's
     try:
         yield opened
     finally:

@@ -89,6 +89,11 @@ class Service:
 
     # For any thread
 
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The wall clock it goes by (Unix seconds)."""
+        return self._clock
+
     def stop(self) -> None:
         """End after what the kernel holds now has been applied."""
         self._stop.set()

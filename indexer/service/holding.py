@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import threading
@@ -11,13 +12,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from indexer.enforce.ledger import Ledger
-from indexer.errors import BusyError, UsageError
+from indexer.errors import BusyError, IndexerError, UsageError
 from indexer.syscalls.stat import stat_at
 from indexer.units import show_name, text_of
 
 if TYPE_CHECKING:
     from indexer.enforce.rows import Hold
     from indexer.store import Store
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 120.0
 """Seconds to wait for a run that announced a covered file before the hold was recorded."""
@@ -47,7 +50,7 @@ def hold(
         for path in paths:
             ledger.add_hold(path, _kind(store, path), until=until, reason=reason, by=by, now=now)
         for path in paths:
-            _wait_until_free(ledger, path)
+            wait_until_free(ledger, path)
         return [as_json(one) for one in ledger.holds(now) if one.path in set(paths)]
 
 
@@ -90,10 +93,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         """Take the lease; returns once no removal that covers the path is in flight. Raises LedgerError, BusyError."""
-        now = self._clock()
-        with Ledger.open(self._store.ledger_path) as ledger:
-            self._id = ledger.add_lease(self._path, self._holder, expires=int(now) + self._ttl, now=now)
-            _wait_until_free(ledger, self._path)
+        self._id = self._take()
         self._renewer = threading.Thread(target=self._renew, name="indexer-lease", daemon=True)
         self._renewer.start()
         return self
@@ -104,6 +104,16 @@ class Lease:
         self._ended.set()
         if self._renewer is not None:
             self._renewer.join()
+        self._give_back()
+
+    def _take(self) -> int:
+        now = self._clock()
+        with Ledger.open(self._store.ledger_path) as ledger:
+            lease = ledger.add_lease(self._path, self._holder, expires=int(now) + self._ttl, now=now)
+            wait_until_free(ledger, self._path)
+        return lease
+
+    def _give_back(self) -> None:
         with Ledger.open(self._store.ledger_path) as ledger:
             ledger.end_lease(self._id)
 
@@ -114,8 +124,12 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._ended.wait(self._ttl / RENEWALS):
-            if not self.renew():
-                return
+            try:
+                if not self.renew():
+                    log.warning("the lease of %s was lost: it ran out", show_name(self._path))
+                    return
+            except IndexerError as error:  # a service that is just being restarted, a full disk: try again in time
+                log.warning("the lease of %s was not renewed: %s", show_name(self._path), error.message)
 
 
 def _kind(store: Store, path: bytes) -> str:
@@ -129,7 +143,8 @@ def _kind(store: Store, path: bytes) -> str:
         os.close(root)
 
 
-def _wait_until_free(ledger: Ledger, path: bytes) -> None:
+def wait_until_free(ledger: Ledger, path: bytes) -> None:
+    """Return once no removal that covers `path` is in flight. Raises BusyError."""
     deadline = time.monotonic() + PATIENCE
     while ledger.in_flight(path, tree=True):
         if time.monotonic() > deadline:

@@ -23,7 +23,7 @@ REPORT_SECONDS = 0.5
 MAX_SETTLE = 7 * 86_400.0
 
 
-@operation("settle")
+@operation("settle", "read")
 def settle(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
     """Answer once all that happened before the call is in the index. Raises ServiceError after `timeout` seconds."""
     timeout = _number(arguments, "timeout", 60.0)
@@ -38,13 +38,13 @@ def settle(service: Service, arguments: Mapping[str, Any], _progress: Progress) 
     return {"seconds": round(time.monotonic() - started, 6)}
 
 
-@operation("status")
+@operation("status", "read")
 def status(service: Service, _arguments: Mapping[str, Any], _progress: Progress) -> Answer:
     """Answer with what the service last published."""
     return {**asdict(service.board.snapshot), "jobs": service.jobs()}
 
 
-@operation("scan")
+@operation("scan", "read")
 def scan(service: Service, arguments: Mapping[str, Any], progress: Progress) -> Answer:
     """Look at everything (or `under` a directory, or only where directories changed: `quick`) and answer when done."""
     quick, under = bool(arguments.get("quick")), str(arguments.get("under") or "")

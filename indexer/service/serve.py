@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from indexer.config.model import HttpConfig
-from indexer.service import operations  # noqa: F401 - registers what the control socket answers
+from indexer.service import offered, operations  # noqa: F401 - they register what the sockets answer
 from indexer.service.control import ControlSocket
 from indexer.service.daemon import Service
 from indexer.service.http import http_server
@@ -18,6 +18,7 @@ from indexer.service.reload import Reload
 from indexer.service.sampling import Sampler
 from indexer.service.schedule import Schedule
 from indexer.service.session import open_session
+from indexer.service.shared import shared_place
 from indexer.service.trouble import clear_errors
 from indexer.service.unfinished import settle_unfinished
 
@@ -57,11 +58,15 @@ def serve(
 
     The configuration's schedule runs beside it, unless `schedule` is False, and its HTTP, at `http` if that is given;
     `on_listening` gets where.
+    Where `[service]` says so, a second socket answers others.
     Raises BusyError when another service or scan holds the store, and whatever waiting cannot mend.
     """
     with clear_errors(store), store.service_lock(LOCK_SECONDS), ControlSocket(store.control, service):
         settle_unfinished(store, clock)  # before the watcher listens: what it puts back is found by the first pass
         with ExitStack() as stack:
+            place = stack.enter_context(shared_place(store))
+            if place is not None:
+                stack.enter_context(ControlSocket(place, service, allow=frozenset(store.config.service.allow)))
             followers: list[Callable[[Store], None]] = []
             if service.reload is not None:
                 service.reload.on_change = lambda new: _tell(followers, new)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from indexer.config.listen import read_address
 from indexer.errors import UsageError
+from indexer.service.shared import runtime_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +66,7 @@ def unit_files(store: Store, command: Sequence[str], *, user: str | None = None,
                 f"WatchdogSec={WATCHDOG_SECONDS}s",
                 "IOSchedulingClass=best-effort",
                 "IOSchedulingPriority=6",
+                *([f"RuntimeDirectory={_shared(store)}"] if store.config.service.shared else []),
                 *_hardening(store, user),
                 "",
                 "[Install]",
@@ -145,6 +147,11 @@ def _hardening(store: Store, user: str | None) -> list[str]:
     ]
 
 
+def _shared(store: Store) -> str:
+    """Return the directory below /run in which others look for the socket."""
+    return runtime_directory(store.root_bytes).name
+
+
 def _writable(path: str) -> str:
     return quoted(path).replace("$$", "$")
 
@@ -157,6 +164,8 @@ def _paths(store: Store) -> list[str]:
         paths.append(config.publish.path.parent)
     if config.http is not None and (socket := read_address(config.http.listen).path) is not None:
         paths.append(type(store.root)(os.path.dirname(os.path.abspath(socket))))
+    if config.service.socket is not None:
+        paths.append(config.service.socket.parent)
     found: list[str] = []
     for path in map(os.fspath, paths):
         if not any(path == other or path.startswith(other.rstrip("/") + "/") for other in found):

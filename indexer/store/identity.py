@@ -36,6 +36,12 @@ class RootChangedError(FilesystemError):
     code: ClassVar[str] = "root_changed"
 
 
+class PrivateStoreError(FilesystemError):
+    """The store's control directory is another user's; his service may answer all the same (`[service]`)."""
+
+    code: ClassVar[str] = "private"
+
+
 @dataclass(frozen=True, slots=True)
 class Marker:
     """What `store.json` holds."""

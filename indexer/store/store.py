@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from indexer.config.trust import PATH, open_private_directory, shown
 from indexer.errors import FilesystemError
-from indexer.store.identity import MARKER, Marker, RootChangedError, RootMissingError, difference, read_marker
+from indexer.store.identity import (
+    MARKER,
+    Marker,
+    PrivateStoreError,
+    RootChangedError,
+    RootMissingError,
+    difference,
+    read_marker,
+)
 from indexer.store.locks import holder, locked
 from indexer.store.places import CONTROL
 
@@ -37,6 +45,9 @@ class Store:
     keep_reason: str = ""
     """Why nothing may ever be removed from this tree by this caller; "" when removal is a matter of mode and policy."""
 
+    socket: Path | None = None
+    """Where the service answers a caller who may not open the databases; None for those who may."""
+
     @property
     def root_bytes(self) -> bytes:
         """The root's path as bytes."""
@@ -50,11 +61,13 @@ class Store:
     @property
     def index_path(self) -> Path:
         """The derived database."""
+        self._must_be_owner()
         return self.state / "index.db"
 
     @property
     def ledger_path(self) -> Path:
         """The journal."""
+        self._must_be_owner()
         return self.state / "ledger.db"
 
     def trash_path(self, filesystem: str = "") -> Path:
@@ -91,6 +104,7 @@ class Store:
         Raises RootMissingError or RootChangedError (both FilesystemError): whoever gets them must not conclude
         anything about the store's files. The descriptor is the caller's.
         """
+        self._must_be_owner()
         try:
             fd = os.open(self.root, PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -141,6 +155,7 @@ class Store:
     @contextmanager
     def service_lock(self, wait: float = 0.0) -> Iterator[None]:
         """Hold the store as its one writer; waits up to `wait` seconds. Raises BusyError with the holder's pid."""
+        self._must_be_owner()
         with locked(self.control / "service.lock", "service", wait):
             self._make_trash_parents()
             yield
@@ -148,6 +163,7 @@ class Store:
     @contextmanager
     def run_lock(self, wait: float = 0.0) -> Iterator[None]:
         """Hold the right to remove, one run at a time; waits up to `wait` seconds. Raises BusyError."""
+        self._must_be_owner()
         with locked(self.control / "run.lock", "run", wait):
             self._make_trash_parents()
             yield
@@ -155,6 +171,14 @@ class Store:
     def service_pid(self) -> int | None:
         """Return the process that holds the service lock (0: it did not say), None when there is none."""
         return holder(self.control / "service.lock")
+
+    def _must_be_owner(self) -> None:
+        """Refuse what the service does for nobody else."""
+        if self.socket is not None:
+            raise PrivateStoreError(
+                f"{shown(self.root)}: the databases are private to the service's user, who does not do this for others",
+                remedy="run it as that user or as root; for SQL there is the published copy: [publish]",
+            )
 
     def _filesystems(self) -> tuple[str, ...]:
         return ("", *self.config.store.filesystems)
@@ -186,7 +210,7 @@ def open_control(path: Path) -> tuple[Path, Marker]:
     try:
         fd = open_private_directory(path)
     except PermissionError as error:
-        raise FilesystemError(
+        raise PrivateStoreError(
             f"{shown(path)} is private to the user whose store it is",
             remedy="run as that user (sudo -u …); others read the published copy",
         ) from error

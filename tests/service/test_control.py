@@ -14,7 +14,8 @@ import pytest
 
 from indexer.errors import BusyError, RefusedError, ServiceError, UsageError
 from indexer.service import client
-from indexer.service.control import LINE_LIMIT, SOCKET, Answer, ControlSocket, Progress, _check_peer
+from indexer.service.control import LINE_LIMIT, SOCKET, Answer, ControlSocket, Progress
+from indexer.service.peer import check_peer, peer_of
 from tests.capabilities import require
 
 
@@ -23,6 +24,7 @@ class StoreAt:
     """As much of a store as the client needs."""
 
     control: Path
+    socket: Path | None = None
 
 
 def _echo(service: Any, arguments: Mapping[str, Any], progress: Progress) -> Answer:
@@ -155,5 +157,5 @@ def test_other_users_are_refused(public_tmp: Path) -> None:
             os._exit(0)
         connection, _ = listener.accept()
         with connection, pytest.raises(ServiceError, match="65534"):
-            _check_peer(connection)
+            check_peer(peer_of(connection), "owner", frozenset())
         os.waitpid(child, 0)

@@ -1,0 +1,62 @@
+"""What lies in the trash, and bringing it back, for whoever holds no lock yet."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from indexer.enforce.ledger import Ledger
+from indexer.enforce.restore import restore
+from indexer.units import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from indexer.store import Store
+
+
+def trash_document(store: Store) -> dict[str, Any]:
+    """Return the keys of `trash list --json`: `files`, `bytes` (allocated) and `items`. Raises LedgerError."""
+    if not store.ledger_path.exists():
+        return {"files": 0, "bytes": 0, "items": []}
+    with Ledger.open(store.ledger_path, read_only=True) as ledger:
+        items = [
+            {
+                "path": text_of(action.path),
+                "class": action.class_name,
+                "bytes": action.allocated,
+                "run": action.run,
+                "at": action.at,
+                "restorable_until": action.restorable_until,
+            }
+            for action in ledger.trash()
+        ]
+    return {"files": len(items), "bytes": sum(int(item["bytes"] or 0) for item in items), "items": items}
+
+
+def restore_here(
+    store: Store,
+    clock: Callable[[], float],
+    *,
+    paths: Sequence[bytes] = (),
+    run: int | None = None,
+    to: str | os.PathLike[str] | None = None,
+    wait: float = 0.0,
+) -> dict[str, Any]:
+    """Bring files back (`paths` relative to the root, or all of a run), or below the directory `to`.
+
+    Waits up to `wait` seconds for another run. Raises BusyError, LedgerError, FilesystemError, OSError.
+    """
+    with store.run_lock(wait=wait), Ledger.open(store.ledger_path) as ledger:
+        root_fd = store.open_root()
+        to_fd = None
+        try:
+            if to is not None:
+                to_fd = os.open(to, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return restore(
+                store=store, root_fd=root_fd, ledger=ledger, now=clock, paths=paths, run=run, to_fd=to_fd
+            ).as_json()
+        finally:
+            os.close(root_fd)
+            if to_fd is not None:
+                os.close(to_fd)
