@@ -72,37 +72,57 @@ def _introduce(cli: Cli, store: Store, figures: dict[str, Any]) -> None:
     epilog=examples(
         "indexer watch /srv/media",
         "indexer watch /srv/media /srv/scratch      several stores, one process",
+        "indexer watch --config-dir /etc/indexer    the store of each configuration there",
         "indexer watch --backend native             watchdog's own observer",
     )
 )
 @click.argument("directories", metavar="[DIR]...", nargs=-1, type=PATH)
+@click.option("--config-dir", type=PATH, metavar="DIR", help="Serve the store of every *.toml in this directory.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Instead of the configuration's.")
 @click.option("--no-schedule", is_flag=True, help="Only watch: start no cleanup by itself.")
 @click.option("--http", metavar="ADDR", help="Health and metrics at 127.0.0.1:8181 or unix:PATH.")
 @common_options
-def watch(cli: Cli, directories: tuple[Path, ...], backend: str | None, no_schedule: bool, http: str | None) -> None:
+def watch(
+    cli: Cli,
+    directories: tuple[Path, ...],
+    config_dir: Path | None,
+    backend: str | None,
+    no_schedule: bool,
+    http: str | None,
+) -> None:
     """Run the service of the store at each DIR: observe, index, answer `settle` and `status`.
 
     Prints `ready` on stderr once events flow and the index has every name. SIGTERM and SIGINT end it after what has
-    happened so far is in the index; a second one ends it at once. A plain directory becomes a store first (index only).
+    happened so far is in the index; a second one ends it at once. SIGHUP reads the configuration again, SIGUSR1 writes
+    the state into the log, which is JSON where stderr is no terminal. A plain directory becomes a store first (index
+    only). Of several stores one that fails is tried again and stops no other. Root, in no store, serves those that
+    /etc/indexer/*.toml configure.
     """
     from indexer.cli.hosting import host
+    from indexer.cli.openings import Stores
     from indexer.config.listen import read_address
 
+    stores = Stores(cli, directories, config_dir)
     if http is not None:
-        if len(directories) > 1:
+        if stores.several:
             raise UsageError("--http with several stores", remedy="write listen in the [http] of each")
         read_address(http)
-    opened = [cli.open_or_initialise(directory) for directory in directories or (None,)]
-    fresh = [store for store, made in opened if made]
 
     def ready() -> None:
-        for store in fresh:
-            from indexer.service.once import figures
+        from indexer.service.once import figures
 
+        for store in stores.made:
             _introduce(cli, store, figures(store))
 
-    host(cli.out, [store for store, _ in opened], backend=backend, schedule=not no_schedule, http=http, on_ready=ready)
+    host(
+        cli.out,
+        stores.openings(),
+        backend=backend,
+        schedule=not no_schedule,
+        http=http,
+        on_ready=ready,
+        again=stores.openings if stores.directory is not None else None,
+    )
 
 
 @click.command(epilog=examples("indexer settle && indexer report usage", "indexer settle /srv/media --timeout 5"))

@@ -208,7 +208,7 @@ class Service:
         index.adopt(index_policy(new), ignores_changed=old.store.ignore != new.store.ignore)
         self.reload.adopt(found)
         self.board.recover("policy_error")
-        log.info("the changed configuration is in force")
+        log.info("the changed configuration is in force", extra=self._named())
 
     def _do_requests(self, index: Index) -> None:
         while self._inbox:
@@ -294,7 +294,8 @@ class Service:
             self._audited = Audit(session.index, Random(), drift)  # noqa: S311 - a sample, not a secret
         hits = self._audited.step()
         if hits:
-            log.warning("drift: %d names differed with no event to tell; their directories are listed again", hits)
+            words = "drift: %d names differed with no event to tell; their directories are listed again"
+            log.warning(words, hits, extra=self._named())
         self.board.update(drift=asdict(self._audited.drift))
 
     def _hurried(self) -> bool:
@@ -302,8 +303,12 @@ class Service:
 
     def _degrade(self, reason: str, detail: str) -> None:
         if reason not in self.board.snapshot.reasons:
-            log.warning("degraded: %s: %s (%s)", reason, REASONS[reason], detail)
+            log.warning("degraded: %s: %s (%s)", reason, REASONS[reason], detail, extra=self._named())
         self.board.degrade(reason, detail)
+
+    def _named(self) -> dict[str, str]:
+        """Return which store a line of the log is about."""
+        return {} if self.reload is None else {"store": str(self.reload.store.root)}
 
     def _publish(self, index: Index, batch: Batch | None) -> None:
         """Let other threads see how it stands."""

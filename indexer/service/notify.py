@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
 ALIVE = "WATCHDOG=1"
+
+
+def reloading() -> str:
+    """Return what announces a reload, which ends with `READY` (sd_notify(3), RELOADING=1)."""
+    return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
 def sd_notify(message: str, environment: Mapping[str, str] = os.environ) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from indexer.errors import IndexerError
+from indexer.errors import ConfigError, IndexerError
 from indexer.store import open_store
 from indexer.units import show_text
 
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from indexer.store import Store
+
+
+def why(error: Exception) -> str:
+    """Return what is wrong in one line, with every problem of a configuration; names are escaped."""
+    problems = error.problems if isinstance(error, ConfigError) else ()
+    listed = "; ".join(f"{problem['key']} {problem['message']}".strip() for problem in problems)
+    return show_text(f"{error}: {listed}" if listed else str(error))
+
 
 Stamp = tuple[int, int, int, int]
 """(inode, size, mtime in ns, ctime in ns): another one, another content."""
@@ -26,9 +34,16 @@ class Reload:
     def __init__(self, store: Store, on_change: Callable[[Store], None] = lambda _store: None) -> None:
         """`on_change` is called with the store by each new policy, in the writer's thread."""
         self.store = store
+        self.started = store
+        """By what the service was begun: what is not policy is still so."""
         self.on_change = on_change
         self._next = 0.0
+        self._forced = False
         self._stamp = self._look()
+
+    def again(self) -> None:
+        """Read the file at the next turn, whether it seems changed or not. Any thread may ask."""
+        self._forced = True
 
     def changed(self, now: float, *, at_once: bool = False) -> Store | str | None:
         """Return the store by a changed configuration, a sentence why the change is not valid, or None.
@@ -36,17 +51,18 @@ class Reload:
         `now` is a monotonic time in seconds; `at_once` looks though it did just now (somebody waits). An invalid file
         is complained of once; what was in force stays.
         """
-        if (now < self._next and not at_once) or self.store.config.path is None:
+        if (now < self._next and not at_once and not self._forced) or self.store.config.path is None:
             return None
         self._next = now + EVERY
+        forced, self._forced = self._forced, False
         stamp = self._look()
-        if stamp == self._stamp:
+        if stamp == self._stamp and not forced:
             return None
         self._stamp = stamp
         try:
             store = open_store(self.store.root, config_path=self.store.config.path)
         except IndexerError as error:
-            return show_text(error.message)
+            return why(error)
         except OSError as error:
             return f"{show_text(str(self.store.config.path))}: {error.strerror}"
         return store

@@ -173,7 +173,9 @@ class Schedule:
         except (IndexerError, OSError) as error:
             self._say(name, str(error))
         except Exception as error:
-            log.exception("%s failed", name)  # the edge: a defect in a run leaves the service alive
+            log.exception(
+                "%s failed", name, extra=self._named()
+            )  # the edge: a defect in a run leaves the service alive
             self._trouble[name] = f"{type(error).__name__}: {error}"
         else:
             self._trouble.pop(name, None)
@@ -216,7 +218,8 @@ class Schedule:
         )
         if result.skipped:
             return
-        log.info("%s: %d files removed, %d bytes freed", name, result.files_removed, result.bytes_freed)
+        words = "%s: %d files removed, %d bytes freed"
+        log.info(words, name, result.files_removed, result.bytes_freed, extra=self._named())
         self._judge()
         self._on_result(name, {**result.as_json(), "message": result.message, "remedy": result.remedy})
 
@@ -262,8 +265,12 @@ class Schedule:
     def _say(self, what: str, detail: str) -> None:
         """Log a failure once, not at every try."""
         if self._trouble.get(what) != detail:
-            log.warning("%s: %s", what, show_text(detail))
+            log.warning("%s: %s", what, show_text(detail), extra=self._named())
         self._trouble[what] = detail
+
+    def _named(self) -> dict[str, str]:
+        """Return which store a line of the log is about."""
+        return {"store": str(self._store.root)}
 
     # What it says
 

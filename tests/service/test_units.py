@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from indexer.cli import hosting
 from indexer.cli.hosting import Host
+from indexer.cli.member import Opening
 from indexer.service.daemon import Service
 from indexer.service.notify import watchdog_seconds
 from indexer.service.units import CAPABILITIES, quoted, unit_files, unit_name
@@ -98,12 +98,11 @@ def test_the_watchdog_hears_of_a_service_that_is_well(program: Program, store: S
 def test_the_watchdog_hears_nothing_from_a_deaf_or_hanging_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then systemd restarts it; a full disk or a refusing guard is no reason to."""
     told: list[str] = []
-    monkeypatch.setattr(hosting, "_tell_manager", told.append)
+    monkeypatch.setattr(hosting, "tell_manager", told.append)
     monkeypatch.setattr(hosting, "watchdog_seconds", lambda: 10.0)
     service = Service(lambda: pytest.fail("not run"))
-    monkeypatch.setattr(hosting, "service_of", lambda *_, **__: service)
-    nothing: Any = None
-    host = Host([nothing], None, lambda: None, schedule=False)
+    host = Host([Opening("it", lambda: pytest.fail("not opened"))], lambda: None)
+    host._members[0].service = service
     for now, reason, heard in ((0, "disk_full", 1), (4, "", 1), (5, "guard_refused", 2), (10, "canary_failed", 2)):
         if reason:
             service.board.degrade(reason, "…")
