@@ -138,3 +138,5 @@ class Guards:
     """Guards that `--override` may set aside without a terminal."""
     suspend_errors: int = 100
     """Failures in a row (not files that stay for a reason) after which a run gives up."""
+    max_rate: int | None = None
+    """Files per second; None: as fast as it goes."""

@@ -129,7 +129,7 @@ class Config:
         """SHA-256 of what decides about files: two configurations with the same one plan the same."""
         policy: dict[str, object] = {
             "classes": [asdict(rule) for rule in self.classes],
-            "guards": asdict(self.guards),
+            "guards": {key: value for key, value in asdict(self.guards).items() if key != "max_rate"},
             "ignore": self.store.ignore,
         }
         if self.watermark is not None:

@@ -77,6 +77,12 @@ GUARDS = Table(
         ),
         Key("max_files", integer(1), 100_000, "Files per run."),
         Key("max_bytes", SIZE, "500GiB", "Bytes per run."),
+        Key(
+            "max_rate",
+            integer(1),
+            None,
+            "Files per second that are removed at most, on the average; not under a watermark. Absent: no limit.",
+        ),
         Key("suspend_errors", integer(1), 100, "Failures in a row after which a run gives up: `suspended`."),
     ),
 )

@@ -16,6 +16,7 @@ from indexer.enforce.batches import by_directory, next_size, stages, take
 from indexer.enforce.context import Context, refusal_of
 from indexer.enforce.empty import EmptyDirectories, own_directories
 from indexer.enforce.interrupt import Stop
+from indexer.enforce.pace import Pace
 from indexer.enforce.patience import Patience
 from indexer.enforce.places import Places, StoreLike, describe
 from indexer.enforce.recheck import belongs_of
@@ -93,7 +94,20 @@ def execute(
         run = context.begin()
         hooks.at("run.begun")
         limit = store.config.guards.suspend_errors if suspend_after is None else suspend_after
-        work = _Work(context, places, run, limit, stopping, on_removed, on_stale, on_progress, belongs_of(recheck))
+        # A disk that is full has no time to spare for those who use it.
+        rate = None if kind == "watermark" else store.config.guards.max_rate
+        work = _Work(
+            context,
+            places,
+            run,
+            limit,
+            stopping,
+            on_removed,
+            on_stale,
+            on_progress,
+            belongs_of(recheck),
+            Pace(rate, stopping),
+        )
         work.remover = Remover(places, recheck, now, owner, work.ends, patience or Patience())
         try:
             work.files()
@@ -121,6 +135,7 @@ class _Work:
     on_stale: Rows | None
     on_progress: Callable[[int], None] | None
     belongs: Belongs
+    pace: Pace
     remover: Remover = field(init=False)
     tally: Tally = field(default_factory=Tally)
     seq: int = 0
@@ -153,12 +168,13 @@ class _Work:
         size = 1024
         waiting: list[tuple[bytes, list[Remove]]] = []
         while not self.ends():
-            batch, waiting = take(groups, waiting, size)
+            batch, waiting = take(groups, waiting, self.pace.batch(size))
             if not batch:
                 break
             began = time.monotonic()  # a stopwatch, not a clock
             self._batch([(directory, self._victims(directory, removes)) for directory, removes in batch])
             took = time.monotonic() - began
+            self.pace.spend(sum(len(removes) for _, removes in batch))
             size = next_size(size, took)
 
     def _children(self, children: list[list[Remove]]) -> None:
@@ -171,6 +187,7 @@ class _Work:
             if self.ends():
                 return
             self._child_batch(batch)
+            self.pace.spend(sum(map(len, batch)))
             batch = []
 
     def _child_batch(self, batch: list[list[Remove]]) -> None:

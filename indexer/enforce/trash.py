@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce import hooks
+from indexer.enforce.pace import Pace
 from indexer.enforce.patience import Patience
 from indexer.enforce.places import Places, StoreLike, describe
 from indexer.enforce.recover import recover
@@ -106,10 +107,12 @@ def purge_trash(
         patience = patience or Patience()
         files, freed = 0, 0
         errors: list[tuple[bytes, str]] = []
-        for start in range(0, len(chosen), _BATCH):
+        pace = Pace(config.guards.max_rate if only is None else None, stop)  # `only`: under a watermark
+        size = pace.batch(_BATCH)
+        for start in range(0, len(chosen), size):
             if stop():
                 break
-            batch = chosen[start : start + _BATCH]
+            batch = chosen[start : start + size]
             ledger.leaving(run, "purging", [(None, action.run, action.seq) for action in batch])
             rows: list[tuple[str, str | None, int | None, bytes | None, int, int]] = []
             for action in batch:
@@ -123,6 +126,7 @@ def purge_trash(
                     files += 1
                     rows.append(("purged", None, int(now()), None, action.run, action.seq))
             ledger.left(rows)
+            pace.spend(len(batch))
         for place in places.places:
             if place.trash_fd >= 0:
                 sync_filesystem(place.trash_fd)

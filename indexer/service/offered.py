@@ -212,7 +212,7 @@ def ran(service: Service, arguments: Mapping[str, Any], progress: Progress) -> A
         except OSError:
             gone.set()  # nobody waits for it any more: it ends after the files in hand, as Ctrl-C does
 
-    IdlePriority().set(idle=True)
+    IdlePriority(for_good=True).set(idle=True)
     with asked_by(peer.name):
         result = run(
             store,

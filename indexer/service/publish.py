@@ -74,7 +74,7 @@ class Publisher:
         return max(min(published, now) + self._settings.every, self._retry)
 
     def _run(self) -> None:
-        IdlePriority().set(idle=True)
+        IdlePriority(for_good=True).set(idle=True)
         while not self._service.board.snapshot.ready:
             if self._stop.wait(READY):
                 return

@@ -206,7 +206,7 @@ class Schedule:
                     return
         elif not is_due(self._jobs[name], self._config.timezone, self._since(), self._clock(), jitter):
             return
-        IdlePriority().set(idle=True)
+        IdlePriority(for_good=True).set(idle=True)
         result = run(
             self._store,
             self._clock,
