@@ -74,7 +74,57 @@ def words() -> str:
         if isinstance(error, type) and issubclass(error, errors.IndexerError) and error is not errors.IndexerError
     ]
     text += _rows(("code", "exit", "meaning"), rows)
+    text += ["", "## Exit codes", "", "The same for every command.", ""]
+    text += _rows(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in _EXITS.items()])
     return "\n".join(text) + "\n"
+
+
+_EXITS = {
+    0: "done",
+    1: "some items failed, each of them named; or the store is degraded or stopped (`status`), or a wait timed out",
+    2: "wrong use, an invalid configuration, or one that must not be obeyed",
+    3: "refused: a guard, the store's mode, or the answer no; nothing was done",
+    4: "no store, or one that has not been scanned yet",
+    5: "another service or run holds the lock",
+    130: "interrupted; what was done until then is in the ledger",
+}
+
+
+def metrics() -> str:
+    """Return every metric, as a real store exposes it."""
+    import tempfile
+
+    from indexer.manager import StorageManager
+    from indexer.service.metrics import families
+    from indexer.store import initialise_store
+
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place) / "store"
+        (root / "uploads").mkdir(parents=True)
+        (root / "uploads" / "file").write_bytes(b"x")
+        initialise_store(root, profile="media")
+        manager = StorageManager(root)
+        manager.scan()
+        manager.run_cleanup(dry_run=False)
+        found = list(families(manager.store, {**manager.status(), "last_event": 1}, manager.usage()))
+    text = [
+        "# Metrics",
+        "",
+        "What `indexer metrics` prints, and `GET /metrics` answers: Prometheus text. No label holds a path. A metric",
+        "that has nothing to say (a job that never ran, a filesystem that is not mounted) is missing.",
+        "",
+    ]
+    suffixes = {"counter": "_total", "info": "_info"}
+    rows = [
+        (
+            f"`{family.name}{suffixes.get(family.type, '')}`",
+            family.type,
+            ", ".join(f"`{label}`" for label in family._labelnames),  # noqa: SLF001 - there is no public way to them
+            family.documentation,
+        )
+        for family in found
+    ]
+    return "\n".join([*text, *_rows(("metric", "kind", "labels", "meaning"), rows)]) + "\n"
 
 
 def sql() -> str:
@@ -119,6 +169,7 @@ def commands() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands,
     "configuration.md": configuration,
+    "metrics.md": metrics,
     "sql.md": sql,
     "words.md": words,
 }

@@ -58,14 +58,19 @@ def metrics_text(store: Store, status: dict[str, Any], usage: list[dict[str, Any
 
     class Collected:
         def collect(self) -> Iterator[Any]:
-            yield from _service(status)
-            yield from _classes(usage)
-            yield from _runs(store, status)
-            yield from _disk(store)
+            return families(store, status, usage)
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collected())
     return generate_latest(registry)
+
+
+def families(store: Store, status: dict[str, Any], usage: list[dict[str, Any]]) -> Iterator[Any]:
+    """Yield every metric as a family of prometheus-client's."""
+    yield from _service(status)
+    yield from _classes(usage)
+    yield from _runs(store, status)
+    yield from _disk(store)
 
 
 def _service(status: dict[str, Any]) -> Iterator[Any]:
