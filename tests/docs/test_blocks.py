@@ -125,7 +125,7 @@ def test_what_the_documents_call_a_view_is_one() -> None:
     """`FROM name` in SQL of the documents reads a view of the contract, a subquery's name, or the published copy."""
     known = {*VIEWS, *LEDGER_VIEWS, "published", "json_each", "sqlite_schema"}
     for parameter in blocks("sql"):
-        (code,) = parameter.values  # noqa: PD011 - pytest's, not a data frame's
+        (code,) = parameter.values
         local = set(re.findall(r"(\w+)(?: \([^)]*\))? AS (?:NOT )?(?:MATERIALIZED )?\(", code))
         read = set(re.findall(r"\b(?:FROM|JOIN) (\w+)\b(?!\()", code))
         assert read - known - local == set(), code

@@ -12,8 +12,9 @@ from tests.program import REPOSITORY
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """Every page is listed somewhere, and every link to a page or heading leads there; a warning is an error."""
     docs = REPOSITORY / "docs"
-    argv = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", tmp_path / "doctrees"]
-    done = subprocess.run([*argv, docs, tmp_path / "site"], capture_output=True, text=True, check=False)
+    options = ("-q", "-W", "--keep-going", "-b", "html", "-d", tmp_path / "doctrees")
+    argv = (sys.executable, "-m", "sphinx", *options, docs, tmp_path / "site")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.stdout + done.stderr == ""
     assert done.returncode == 0
     pages = {path.relative_to(docs).with_suffix("") for path in docs.rglob("*.md")}
