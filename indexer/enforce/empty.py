@@ -104,7 +104,9 @@ class EmptyDirectories:
             if not empty:
                 continue
             self._ledger.intents(self._run, [self._intent(one) for one in empty])
-            endings = [self._rmdir(one) for one in empty]
+            # After the intents, as for files: whoever holds a path now either sees them, or is seen here.
+            protection = self._ledger.protection(self._now())
+            endings = [self._rmdir(one, protection.blocker(one.path) or protection.inside(one.path)) for one in empty]
             self._ledger.outcomes(endings)
             for one, ending in zip(empty, endings, strict=True):
                 if ending.outcome == "deleted":
@@ -146,8 +148,8 @@ class EmptyDirectories:
             return None
         return _Empty(seq, directory, rule, st)
 
-    def _rmdir(self, one: _Empty) -> Ending:
-        outcome, error = self._try(one)
+    def _rmdir(self, one: _Empty, blocker: str | None) -> Ending:
+        outcome, error = self._try(one) if blocker is None else ("kept", blocker)
         st = one.st
         return Ending(
             outcome, error, int(self._now()), None, None, st.size, st.blocks * 512, st.links, st.uid, st.gid, st.mode,

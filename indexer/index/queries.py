@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from indexer.events import ROOT_ID
 from indexer.index.database import connect_reader
 from indexer.index.paths import Paths
-from indexer.index.rows import CLASS, COLUMNS, DIRECTORY, PERMISSION, SELECT, decode, key_of, name_of
+from indexer.index.rows import CLASS, COLUMNS, DIRECTORY, NS, PERMISSION, SELECT, decode, key_of, name_of
 
 if TYPE_CHECKING:
     from indexer.records import IndexedFile
@@ -144,6 +144,19 @@ class Reader:
                 return None
             current = row[0]
         return int(current)
+
+    def empty_directories(self, before: int) -> Iterator[bytes]:
+        """Yield the paths of directories that hold nothing, and in which no name changed since `before` (Unix seconds).
+
+        A pass over the directories; files that are not indexed are not seen, so look before you touch.
+        """
+        rows = self.connection.execute(
+            "SELECT d.id FROM directory d WHERE d.parent_id IS NOT NULL AND d.problem IS NULL AND d.listed_ns > 0"
+            " AND d.mtime_ns < ? AND NOT EXISTS (SELECT 1 FROM directory c WHERE c.parent_id = d.id)"
+            " AND NOT EXISTS (SELECT 1 FROM usage u WHERE u.directory_id = d.id AND u.files > 0)",
+            (before * NS,),
+        )
+        return (path for (row,) in rows.fetchall() if (path := self.directory_path(row)) is not None)
 
     def problems(self) -> list[tuple[bytes, int]]:
         """Return (path, errno) of the directories that could not be listed; EXDEV: another filesystem, not entered."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.recheck import rechecker
+from indexer.enforce.recover import recover_at_start
 from indexer.enforce.result import RunResult
 from indexer.enforce.run import execute
 from indexer.enforce.trash import PurgeResult, purge_trash
@@ -20,6 +21,7 @@ from indexer.index.queries import Reader
 from indexer.policy.classes import Classifier
 from indexer.scan import quick_scan
 from indexer.service.client import request, service_running
+from indexer.service.emptied import long_empty
 from indexer.service.forecast import foretell
 from indexer.service.planning import EVERYTHING, Scope, blockers_of, decide_all
 from indexer.service.policy import index_policy
@@ -173,9 +175,11 @@ def run(
         ledger = stack.enter_context(Ledger.open(store.ledger_path))
         if not still(ledger):
             return RunResult(skipped=True)
-        current = _index_anyway(stack, store, ledger, clock, scan=scan)
         root_fd = store.open_root()
         stack.callback(os.close, root_fd)
+        # First of all, so that what a crash left in the trash is back in the tree before the tree is looked at.
+        recover_at_start(store=store, root_fd=root_fd, ledger=ledger, now=clock)
+        current = _index_anyway(stack, store, ledger, clock, scan=scan)
         purged = PurgeResult()
         if kind == "cleanup" and store.config.store.mode == "enforce":
             purged = purge_trash(store=store, root_fd=root_fd, ledger=ledger, now=clock, trigger=trigger)
@@ -191,7 +195,8 @@ def run(
             trigger = f"override {scope.override}"
         index = current.index
         take_sample(store, current.reader, ledger, int(clock()))
-        again = rechecker(Classifier(store.config.classes, store.config.store.ignore))
+        classifier = Classifier(store.config.classes, store.config.store.ignore)
+        again = rechecker(classifier)
         result = execute(
             decided,
             store=store,
@@ -199,6 +204,7 @@ def run(
             ledger=ledger,
             recheck=again,
             now=clock,
+            empty=long_empty(current.reader, classifier, int(clock()), scope) if written is None else None,
             on_removed=index.forget if index is not None else None,
             on_stale=index.forget if index is not None else None,
             on_progress=progress,
