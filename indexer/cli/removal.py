@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -255,6 +256,8 @@ def _run(
     """Ask, do, tell. In report mode there is nothing to ask: the run is refused, and recorded as such."""
     if not dry_run and manager.store.config.store.mode == "enforce":
         _ask(cli, manager, scope, yes=yes, limit=limit)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)  # this process is the run's: plans and rows are many, and hold no cycles
     with cli.out.progress("removing") as update:
         result = do(dry_run=dry_run, limit=limit, wait=wait, progress=lambda done: update(done, None), **scope)
     if cli.out.json:

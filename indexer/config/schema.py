@@ -119,7 +119,12 @@ CLASS = Table(
             "Trash can be restored for `trash_ttl`; the system's only by its desktop.",
         ),
         Key("trash_ttl", POSITIVE_DURATION, "24h", "How long the trash keeps a file."),
-        Key("remove_empty_dirs", BOOLEAN, False, "Also remove directories that a run has emptied, and those that have been empty for `min_age`."),
+        Key(
+            "remove_empty_dirs",
+            BOOLEAN,
+            False,
+            "Also remove directories that a run emptied, or that have been empty for `min_age`.",
+        ),
         Key("max_fraction", FRACTION, None, "Overrides `guards.max_fraction` for this class."),
         Key("warn_before", POSITIVE_DURATION, None, "A file goes only this long after a published notice named it."),
         Key("quota", QUOTA, None, "How much there may be; the oldest goes first."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.enforce import hooks
 from indexer.enforce.history import History
 from indexer.enforce.holds import Holds
-from indexer.enforce.rows import Ending, Intent, Plain, path_columns
+from indexer.enforce.rows import Ending, Intent, Plain, path_columns, ranges
 from indexer.enforce.samples import Samples
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ _ENDING = (
     "UPDATE action SET outcome = ?, error = ?, at = ?, in_trash = ?, restorable_until = ?, size = ?, allocated = ?,"
     " links = ?, uid = ?, gid = ?, mode = ?, inode = ?, birth_ns = ?, mtime_ns = ? WHERE run_id = ? AND seq = ?"
 )
-_PLAIN = "UPDATE action SET outcome = ?, error = ?, at = ? WHERE run_id = ? AND seq = ?"
+_PLAIN = (
+    "UPDATE action SET outcome = ?, error = ?, at = ?, in_trash = ?, restorable_until = ?"
+    " WHERE run_id = ? AND seq BETWEEN ? AND ?"
+)
 _FINISH = (
     "UPDATE run SET finished = ?, files_removed = ?, bytes_freed = ?, bytes_trashed = ?, directories_removed = ?,"
     " errors = ?, kept = ?, classes = ?, truncated = ?, interrupted = ?, refused = ? WHERE id = ?"
@@ -65,7 +68,7 @@ class Ledger(History, Holds, Samples):
         """
 
         def work(connection: Any) -> None:
-            connection.executemany(_PLAIN, [row for row in endings if isinstance(row, Plain)])
+            connection.executemany(_PLAIN, ranges(row for row in endings if isinstance(row, Plain)))
             connection.executemany(_ENDING, [row for row in endings if not isinstance(row, Plain)])
             connection.executemany("DELETE FROM action WHERE run_id = ? AND seq = ? AND outcome IS NULL", withdrawn)
             connection.executemany(_INTENT, [(*row, run) for row in intents])

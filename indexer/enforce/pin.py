@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import stat
@@ -96,8 +95,7 @@ def _fresh(file: IndexedFile, st: FileStat) -> IndexedFile:
         and st.links == file.links
     ):
         return file
-    return dataclasses.replace(
-        file,
+    return file._replace(
         mode=st.mode,
         uid=st.uid,
         gid=st.gid,

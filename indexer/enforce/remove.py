@@ -279,14 +279,12 @@ class Remover:
             return "opened"
         if found.st_mtime_ns != pinned.mtime_ns or found.st_size != pinned.size:
             return "changed"
+        victim.freed = found.st_blocks * 512 if found.st_nlink == 1 else 0
         return None
 
     def _destroyed(self, victim: Victim) -> None:
         victim.outcome = "deleted"
         hooks.at("unlink.after", victim.name)
-        after = os.fstat(victim.fd)
-        if after.st_nlink == 0:
-            victim.freed = after.st_blocks * 512
 
     def put_back(self, directory: bytes, place: Place, victims: Sequence[Victim], why: str) -> None:
         """Rename victims that have been staged out of the trash again, for the reason `why`."""

@@ -148,7 +148,8 @@ class Tally:
         outcome = victim.outcome
         if outcome in {"trashed", "deleted", "sent"}:
             allocated = victim.stat.blocks * 512 if victim.stat is not None else 0
-            self.removed(victim.remove.rule.name, victim.freed, 0 if outcome == "deleted" else allocated)
+            deleted = outcome == "deleted"
+            self.removed(victim.remove.rule.name, victim.freed if deleted else 0, 0 if deleted else allocated)
             self.failures_in_a_row = 0
         elif outcome == "kept":
             self.keep(victim.error or "")

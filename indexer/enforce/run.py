@@ -44,6 +44,9 @@ CHILD_BATCH = 1024
 Rows = Callable[[list[tuple[int, bytes]]], None]
 """Takes (directory id, name) of index rows."""
 
+TOLD_AT = 512
+"""Rows that are told of at once: a transaction of the index for each directory would cost as much as the rows."""
+
 _STALE = frozenset({"gone", "changed", "not_a_file", "replaced", "directory_moved", "other_filesystem"})
 
 
@@ -72,7 +75,8 @@ def execute(
     The caller holds the store's run lock; `root_fd` is the verified root. `recheck` is the policy's second look
     (`recheck.rechecker`), `now` the clock (Unix seconds). `empty` are directories that the index knows to be empty,
     with the rule of their class: those that were so for its min_age go too. `on_removed` gets the index rows of files
-    that are gone, `on_stale` those that no longer agree with the tree and want a fresh look, `on_progress` how many
+    that are gone, `on_stale` those that no longer agree with the tree and want a fresh look (and, before `on_removed`,
+    those with other names), `on_progress` how many
     files are done. `stop` ends the run after the files in hand, as Ctrl-C does: the result says `interrupted`. After
     `suspend_after` failures in a row (default: the guard `suspend_errors`) it gives up: `suspended`. `patience` is how
     it waits for errors that may pass.
@@ -140,6 +144,9 @@ class _Work:
     tally: Tally = field(default_factory=Tally)
     seq: int = 0
     done: int = 0
+    gone: list[tuple[int, bytes]] = field(default_factory=list)
+    stale: list[tuple[int, bytes]] = field(default_factory=list)
+    """Index rows that the index has not been told of yet."""
     endings: list[Ending | Plain] = field(default_factory=list)
     """Of the last batch: recorded together with the intents of the next."""
     withdrawn: list[tuple[int, int]] = field(default_factory=list)
@@ -266,6 +273,7 @@ class _Work:
                 self._count(directory, group)
         finally:
             self._note(victims)
+            self._tell()
 
     def _protect(self, group: list[Victim], blocker: Callable[[bytes], str | None] | None) -> None:
         for victim in group:
@@ -284,7 +292,7 @@ class _Work:
         return bool(self.desktop)
 
     def _count(self, directory: bytes, group: list[Victim]) -> None:
-        removed, stale = [], []
+        removed, stale = self.gone, self.stale
         for victim in group:
             if victim.outcome is None:
                 continue
@@ -292,15 +300,24 @@ class _Work:
             self.tally.victim(victim)
             if victim.outcome in {"trashed", "deleted", "sent", "stray", "unknown"}:
                 removed.append((victim.remove.file.directory_id, victim.name))
+                if victim.remove.file.links > 1:
+                    stale.append(removed[-1])  # its other names have a row each, which tells how many there are
                 self.emptied[directory] = victim.remove.rule
             elif victim.error in _STALE:
                 stale.append((victim.remove.file.directory_id, victim.name))
-        if removed and self.on_removed is not None:
-            self.on_removed(removed)
-        if stale and self.on_stale is not None:
-            self.on_stale(stale)
+        if len(removed) + len(stale) >= TOLD_AT:
+            self._tell()
         if self.on_progress is not None:
             self.on_progress(self.done)
+
+    def _tell(self) -> None:
+        """Let the index know; what wants a look first, while the rows are there to be looked at."""
+        stale, self.stale = self.stale, []
+        removed, self.gone = self.gone, []
+        if stale and self.on_stale is not None:
+            self.on_stale(stale)
+        if removed and self.on_removed is not None:
+            self.on_removed(removed)
 
     def _note(self, victims: list[Victim]) -> None:
         now = int(self.context.now())

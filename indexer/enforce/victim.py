@@ -10,7 +10,10 @@ from indexer.syscalls.lease import READ, WRITE
 
 if TYPE_CHECKING:
     from indexer.policy.plan import Remove
+    from indexer.records import IndexedFile
     from indexer.syscalls.stat import FileStat
+
+_BILLION = 1_000_000_000
 
 LEASES = {"readers": WRITE, "writers": READ}
 """Which lease answers `skip_in_use`; "no" takes none."""
@@ -62,7 +65,7 @@ class Victim:
         self.code: int | None = None
         """The errno behind `failed`."""
         self.freed = 0
-        """Allocated bytes that its end gave back to the filesystem."""
+        """Allocated bytes that its destruction gives back: none while it has another name."""
         self.allocated = remove.file.allocated
 
     def keep(self, why: str) -> None:
@@ -119,17 +122,28 @@ class Victim:
     def ending(self, run: int, now: int) -> Ending | Plain:
         """Return the row that says what became of it at `now` (Unix seconds)."""
         assert self.outcome is not None  # noqa: S101 - the recipe ends every victim
-        in_trash = self.outcome in {"trashed", "stray"}
         file, st = self.remove.file, self.stat
-        if not in_trash and (
-            st is None or (st.size, st.blocks * 512, st.links) == (file.size, file.allocated, file.links)
-        ):
-            return Plain(self.outcome, self.error, now, run, self.seq)
-        assert st is not None  # noqa: S101 - what lies in the trash was pinned
+        in_trash = 1 if self.outcome in {"trashed", "stray"} else None
         until = now + self.remove.rule.trash_ttl if self.outcome == "trashed" else None
+        if st is None or _as_announced(file, st, whole=in_trash is not None):
+            return Plain(self.outcome, self.error, now, in_trash, until, run, self.seq)
         figures = (st.size, st.blocks * 512, st.links, st.uid, st.gid, st.mode)
         identity = (signed(st.inode), st.btime_ns, st.mtime_ns)
-        return Ending(self.outcome, self.error, now, 1 if in_trash else None, until, *figures, *identity, run, self.seq)
+        return Ending(self.outcome, self.error, now, in_trash, until, *figures, *identity, run, self.seq)
+
+
+def _as_announced(file: IndexedFile, st: FileStat, *, whole: bool) -> bool:
+    """True when the object has the figures of the index; `whole`: also owner, mode, identity and time.
+
+    The index keeps whole seconds. What lies in the trash with others keeps them there.
+    """
+    if (st.size, st.blocks * 512, st.links) != (file.size, file.allocated, file.links):
+        return False
+    return not whole or (
+        (st.inode, st.btime_ns) == file.identity
+        and st.mtime_ns // _BILLION == file.mtime
+        and (st.uid, st.gid, st.mode) == (file.uid, file.gid, file.mode)
+    )
 
 
 def different(victims: list[Victim], size: int) -> tuple[list[Victim], list[Victim]]:

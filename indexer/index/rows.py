@@ -40,6 +40,7 @@ COLUMNS = (
 FAR = 1 << 61
 """Seconds: times beyond it are stored as it, so that differences and sums of times stay within SQLite's 64 bits."""
 _WORD = (1 << 64) - 1
+_new = tuple.__new__
 
 NONE = -(1 << 62)
 """What is bound where NULL is meant: sqlite3 spends 0.5 µs on adapting a None (measured), SQL's nullif 0.05."""
@@ -91,27 +92,29 @@ def identity_of(row: Row) -> Identity:
 
 def decode(row: Row, directory: bytes, permission: tuple[int, int, int], class_name: str | None) -> IndexedFile:
     """Return a row as a value; `permission` is (mode, uid, gid)."""
-    mode, uid, gid = permission
-    identity = identity_of(row)
-    atime, used_at = row[ATIME], row[USED_AT]
-    return IndexedFile(
-        directory_id=row[DIRECTORY],
-        directory=directory,
-        name=name_of(row[NAME]),
-        mode=mode,
-        uid=uid,
-        gid=gid,
-        size=row[SIZE],
-        allocated=row[BLOCKS] * 512,
-        links=row[LINKS],
-        identity=Identity(identity.inode & _WORD, identity.birth_ns),
-        mtime=row[MTIME],
-        atime=atime,
-        used_at=atime if used_at is None or used_at < atime else used_at,
-        ctime=row[MTIME] + row[CTIME_AFTER],
-        btime=identity.birth_ns // NS if identity.birth_ns else None,
-        first_seen=row[FIRST_SEEN],
-        class_name=class_name,
-        clock=row[CLOCK],
-        charged=bool(row[CHARGED]),
-    )
+    (
+        directory_id, key, size, blocks, links, _, inode, mtime, ctime_after, birth_after, atime, used_at, first_seen,
+        _, clock, charged,
+    ) = row  # fmt: skip
+    ctime = mtime + ctime_after
+    birth_ns = 0 if birth_after is None else ctime * NS + birth_after
+    # In the order of the fields: with their names it takes three times as long, and a plan makes one for each file.
+    return _new(IndexedFile, (
+        directory_id,
+        directory,
+        key.encode() if isinstance(key, str) else key,
+        *permission,
+        size,
+        blocks * 512,
+        links,
+        _new(Identity, (inode & _WORD, birth_ns)),
+        mtime,
+        atime,
+        atime if used_at is None or used_at < atime else used_at,
+        ctime,
+        birth_ns // NS if birth_ns else None,
+        first_seen,
+        class_name,
+        clock,
+        bool(charged),
+    ))  # fmt: skip

@@ -131,5 +131,5 @@ def _reclassified(config: Config, reader: Reader) -> Iterator[tuple[Rule, Indexe
             if number is None or (here.ignores_files and here.ignored(file.name, False)):
                 continue
             rule = config.classes[number]
-            named = replace(file, class_name=rule.name, clock=0)
-            yield rule, replace(named, clock=file_clock(clocks[number], named) if aged else None)
+            named = file._replace(class_name=rule.name, clock=0)
+            yield rule, named._replace(clock=file_clock(clocks[number], named) if aged else None)

@@ -77,7 +77,10 @@ def test_a_run_after_a_crash_sees_what_it_puts_back(tmp_path: Path, call: Call) 
         os.utime(path, (OLD, OLD))
     assert call("scan", tmp_path).code == 0
     killed = subprocess.run(
-        [sys.executable, "-c", _KILLED, "-C", tmp_path, "expire", "-y"], cwd=REPOSITORY, capture_output=True, check=False
+        [sys.executable, "-c", _KILLED, "-C", tmp_path, "expire", "-y"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(list((tmp_path / ".indexer/trash").iterdir())) == 3

@@ -367,7 +367,7 @@ def test_the_control_directory_is_never_removed_from(arena: Arena) -> None:
     """Even a plan that names the store's own files does nothing to them, whatever directory they are moved below."""
     path = arena.write("uploads/own")
     plan = arena.plan(path)
-    file = replace(plan.actions[0].file, directory=b".indexer", name=b"ledger.db")
+    file = plan.actions[0].file._replace(directory=b".indexer", name=b"ledger.db")
     result = arena.run(replace(plan, actions=(replace(plan.actions[0], file=file),)))
     assert result.kept == {"protected": 1}
 

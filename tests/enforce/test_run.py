@@ -164,7 +164,7 @@ def test_any_depth(arena: Arena) -> None:
     directory = b"/".join(names)
     arena.write("uploads/template")
     plan = arena.plan("uploads/template")
-    file = replace(plan.actions[0].file, directory=directory, name=b"leaf", identity=stat_at(fd, b"leaf").identity)
+    file = plan.actions[0].file._replace(directory=directory, name=b"leaf", identity=stat_at(fd, b"leaf").identity)
     plan = replace(plan, actions=(replace(plan.actions[0], file=file),))
     try:
         result = arena.run(plan)

@@ -154,21 +154,21 @@ def test_the_check_before_the_removal_sees_what_has_changed() -> None:
     uploads, cache, _, outputs = RULES
     old = indexed("uploads/a", CLASSIFIER, mtime=NOW - 9 * DAY)
     kept = {
-        recheck(uploads, CLASSIFIER, b"uploads/a", replace(old, mtime=NOW - 60), NOW),
-        recheck(uploads, CLASSIFIER, b"uploads/a", replace(old, mtime=NOW - 2 * DAY), NOW),
+        recheck(uploads, CLASSIFIER, b"uploads/a", old._replace(mtime=NOW - 60), NOW),
+        recheck(uploads, CLASSIFIER, b"uploads/a", old._replace(mtime=NOW - 2 * DAY), NOW),
         recheck(uploads, CLASSIFIER, b"cache/a", old, NOW),
         recheck(uploads, CLASSIFIER, b"elsewhere/a", old, NOW),
         recheck(uploads, CLASSIFIER, b"uploads/.keep", old, NOW),
         recheck(outputs, CLASSIFIER, b"outputs/a", old, NOW),
-        recheck(cache, CLASSIFIER, b"cache/a", replace(old, used_at=NOW), NOW),
-        recheck(uploads, CLASSIFIER, b"uploads/a", replace(old, used_at=NOW, atime=NOW), NOW),
+        recheck(cache, CLASSIFIER, b"cache/a", old._replace(used_at=NOW), NOW),
+        recheck(uploads, CLASSIFIER, b"uploads/a", old._replace(used_at=NOW, atime=NOW), NOW),
     }
     assert kept == {"too_young", "not_due", "other_class", "unclassified", "excluded", "kept_forever", None}
 
 
 def test_a_stale_lower_bound_is_not_a_reason() -> None:
     """A class by access is found by a bound; a file that was used since is passed over, not counted as kept."""
-    file = replace(indexed("cache/a", CLASSIFIER, mtime=NOW - 9 * DAY), used_at=NOW - DAY)
+    file = indexed("cache/a", CLASSIFIER, mtime=NOW - 9 * DAY)._replace(used_at=NOW - DAY)
     assert (file.clock, clock_of(RULES[1], mtime=file.mtime, atime=file.atime, ctime=file.ctime, btime=None,
             first_seen=file.first_seen, used_at=file.used_at)) == (NOW - 9 * DAY, NOW - DAY)  # fmt: skip
     found = planned([file])

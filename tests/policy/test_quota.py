@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -183,10 +182,10 @@ def test_all_names_of_an_inode_go_before_its_blocks_count() -> None:
     """A name less of a file with two names frees nothing: the quota goes on until both have gone."""
     rule = rule_of(quota={"high": 2 * BLOCK})
     classifier = Classifier((rule,))
-    twin = [replace(indexed(f"c/{n}", classifier, mtime=NOW - 5 * DAY + n, size=BLOCK), links=2,
+    twin = [indexed(f"c/{n}", classifier, mtime=NOW - 5 * DAY + n, size=BLOCK)._replace(links=2,
                     identity=Identity(9, 0), charged=not n) for n in range(2)]  # fmt: skip
     rest = [
-        replace(indexed(f"c/x{n}", classifier, mtime=NOW - DAY, size=BLOCK), identity=Identity(n, 0)) for n in (1, 2)
+        indexed(f"c/x{n}", classifier, mtime=NOW - DAY, size=BLOCK)._replace(identity=Identity(n, 0)) for n in (1, 2)
     ]
     assert [action.file.name for action in planned(rule, twin + rest).actions] == [b"0", b"1"]
 
@@ -196,8 +195,8 @@ def test_a_class_by_access_gives_way_in_the_order_of_real_use() -> None:
     rule = rule_of(clocks=("atime",), arrival_floor=False)
     classifier = Classifier((rule,))
     files = [indexed(f"c/{n}", classifier, mtime=0, atime=NOW - (9 - n) * 3600) for n in range(6)]
-    files[0] = replace(files[0], used_at=NOW - 6 * 3600 + 1)
-    files[2] = replace(files[2], used_at=NOW)
+    files[0] = files[0]._replace(used_at=NOW - 6 * 3600 + 1)
+    files[2] = files[2]._replace(used_at=NOW)
     names = [file.name for file in in_true_order(rule, files)]
     assert names == [b"1", b"3", b"0", b"4", b"5", b"2"]
 
