@@ -76,10 +76,9 @@ def execute(
     (`recheck.rechecker`), `now` the clock (Unix seconds). `empty` are directories that the index knows to be empty,
     with the rule of their class: those that were so for its min_age go too. `on_removed` gets the index rows of files
     that are gone, `on_stale` those that no longer agree with the tree and want a fresh look (and, before `on_removed`,
-    those with other names), `on_progress` how many
-    files are done. `stop` ends the run after the files in hand, as Ctrl-C does: the result says `interrupted`. After
-    `suspend_after` failures in a row (default: the guard `suspend_errors`) it gives up: `suspended`. `patience` is how
-    it waits for errors that may pass.
+    those with other names), `on_progress` how many files are done. `stop` ends the run after the files in hand, as
+    Ctrl-C does: the result says `interrupted`. After `suspend_after` failures in a row (default: the guard
+    `suspend_errors`) it gives up: `suspended`. `patience` is how it waits for errors that may pass.
 
     A plan that a guard refused, a store in report mode and a platform without the recipe give a result with `refused`,
     recorded too, and nothing is touched. Raises LedgerError when the ledger cannot be written (what was done before
@@ -225,11 +224,12 @@ class _Work:
             for whole in wholes:
                 whole.abandon(self.remover, self.places)
             self._note(victims)
+            self._tell()
 
     def _decide(self, staged: list[WholeChild]) -> None:
         """Record that what lies in the trash to be destroyed may be: from here on a crash does not bring it back."""
         rows = [
-            Plain("destroying", None, int(self.context.now()), self.run, victim.seq)
+            Plain("destroying", None, int(self.context.now()), None, None, self.run, victim.seq)
             for whole in staged
             for victim in whole.victims
             if victim.outcome == "staged" and victim.destroy
