@@ -66,6 +66,7 @@ class Comparer:
             return
         self._writes.before_reading(directory_id)
         keys = [key_of(name) for name in names]
+        self._links.doubt_former(directory_id, keys)
         rows = {row[1]: row for row in self._some(f"{SELECT} WHERE directory_id = ?", directory_id, keys)}
         subdirectories: dict[Key, int] = {}
         if not self._directories.is_leaf(directory_id):

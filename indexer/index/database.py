@@ -92,8 +92,8 @@ def damage_is_an_error(path: Path) -> Iterator[None]:
 @contextmanager
 def transaction(connection: Any) -> Iterator[None]:
     """One write transaction: all or nothing. A full disk shows at the COMMIT, which writes the log."""
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")  # one that is interrupted may have begun all the same
         yield
         connection.execute("COMMIT")
     except BaseException:

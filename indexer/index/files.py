@@ -216,7 +216,7 @@ class Files:
         if links > 1 or old[LINKS] > 1:
             self._links.note(filesystem_id, inode)
             if old[INODE] != inode:
-                self._links.note(filesystem_id, old[INODE])
+                self._links.departed(directory_id, key, filesystem_id, old[INODE])
         class_id, clock = self._clock(rules, name, mtime, atime, used_at, ctime, born, first_seen)
         if class_id == old[CLASS] and clock is not None and old[CLOCK] is not None and clock > old[CLOCK]:
             rule = rules.index if rules.constant else rules.of(name)[0]
@@ -266,7 +266,7 @@ class Files:
         self._writes.deletes.append((directory_id, key))
         self._depart(filesystem_id, row)
         if row[LINKS] > 1:
-            self._links.note(filesystem_id, row[INODE])
+            self._links.departed(directory_id, key, filesystem_id, row[INODE])
 
     def _depart(self, filesystem_id: int, row: Row) -> None:
         identity = identity_of(row)

@@ -22,6 +22,8 @@ Inode = tuple[int, int]
 INCOMPLETE_LIMIT = 256
 """Inodes with names outside the index that are remembered: a tree of links into another store must not cost more."""
 TORN_TRIES = 5
+FORMER_LIMIT = 4_096
+"""Former names that are remembered of inodes that have others."""
 
 
 class Links:
@@ -38,6 +40,7 @@ class Links:
         self._expanded: set[Inode] = set()
         self._incomplete: dict[Inode, None] = {}
         self._torn: dict[Inode, int] = {}
+        self._former: dict[tuple[int, Key], Inode] = {}
         self._before: tuple[dict[Inode, None], dict[Inode, int]] = {}, {}
 
     def begin(self) -> None:
@@ -63,6 +66,18 @@ class Links:
         self._touched.add((filesystem_id, inode))
         if self.hinted and self._turn.bulk and len(self._missed) < MISSED_LIMIT:
             self._missed.add((filesystem_id, inode))
+
+    def departed(self, directory_id: int, key: Key, filesystem_id: int, inode: int) -> None:
+        """A name of an inode with several is gone: whoever still writes through it is reported under that name."""
+        self.note(filesystem_id, inode)
+        self._former[directory_id, key] = filesystem_id, inode
+        if len(self._former) > FORMER_LIMIT:
+            del self._former[next(iter(self._former))]
+
+    def doubt_former(self, directory_id: int, keys: Iterable[Key]) -> None:
+        """These names were hinted at: what bore one of them before may be meant, and has other names."""
+        if self._former:
+            self._touched.update(inode for key in keys if (inode := self._former.get((directory_id, key))) is not None)
 
     def doubt_incomplete(self) -> None:
         """A name came and went unseen: it may have been one of those that are missing of an inode with several."""

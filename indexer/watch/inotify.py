@@ -29,7 +29,7 @@ MASK = (
     | kernel.IN_CLOSE_NOWRITE
 )
 """Not IN_DELETE_SELF and IN_MOVE_SELF: the parent reports both, and the kernel says IN_IGNORED unasked."""
-FLAGS = kernel.IN_ONLYDIR | kernel.IN_EXCL_UNLINK  # an unlinked file that is still written concerns no name
+FLAGS = kernel.IN_ONLYDIR  # not IN_EXCL_UNLINK: what is written through an unlinked name may have another (link(2))
 CHANGES = MASK & ~kernel.IN_CLOSE_NOWRITE
 RARE = kernel.IN_ISDIR | kernel.IN_Q_OVERFLOW | kernel.IN_IGNORED | kernel.IN_UNMOUNT
 ENDED = kernel.IN_IGNORED | kernel.IN_UNMOUNT

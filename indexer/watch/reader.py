@@ -29,6 +29,12 @@ GATHER_ENOUGH = 2_000
 """Names at which a batch is large enough."""
 
 
+SHORTEST_NAP = 0.0005
+"""Seconds; below it the reader does not nap at all."""
+CALM = 200
+"""Reads without an overflow after which the reader naps twice as long again, up to the usual."""
+
+
 class QueueReader(ABC):
     """Reads one kernel queue into pending hints of whatever shape `_coalesce` gives them."""
 
@@ -36,7 +42,8 @@ class QueueReader(ABC):
         """`name` is the thread's, `nap` the seconds between two reads."""
         self.counters = WatchCounters()
         self._queue = -1
-        self._nap = nap
+        self._nap = self._usual_nap = nap
+        self._calm = 0
         self._thread_name = name
         self._wake_read, self._wake_write = -1, -1
         self._thread: threading.Thread | None = None
@@ -154,9 +161,27 @@ class QueueReader(ABC):
         sleeper.register(self._wake_read, select.POLLIN)
         while not self._stopping.is_set():
             poller.poll()
-            sleeper.poll(self._nap * 1000)
+            if self._nap:
+                sleeper.poll(self._nap * 1000)
             self._clear_wake()
+            overflows = self.counters.overflows
             self._drain()
+            self._adapt(overflowed=self.counters.overflows > overflows)
+
+    def _adapt(self, *, overflowed: bool) -> None:
+        """A queue that ran over was too short for the nap, or what came of it would overflow it again: nap less.
+
+        A pass over the tree raises events itself (it closes every directory). With a short queue
+        (fs.inotify.max_queued_events) these would overflow it within one nap, and call for the next pass, without end.
+        """
+        if overflowed:
+            self._nap = self._nap / 4 if self._nap > SHORTEST_NAP else 0.0
+            self._calm = 0
+        elif self._nap != self._usual_nap:
+            self._calm += 1
+            if self._calm >= CALM:
+                self._nap = min(max(self._nap * 2, SHORTEST_NAP), self._usual_nap)
+                self._calm = 0
 
     def _clear_wake(self) -> None:
         try:

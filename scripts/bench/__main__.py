@@ -13,6 +13,7 @@ NAMES = {
     "scan": "first, second and quick scan against find; index bytes per file",
     "storm": "creates at full speed: lost, CPU per file against watchdog, time until the last row is visible",
     "watchers": "storm and set-up under each backend and each peer: watchdog, watchfiles, inotifywait, watchman",
+    "fuzz": "random histories on each backend, with kill -9, overflow and pauses; index against walk (half an hour)",
     "plan": "plan of 1 % expired against Path.rglob + stat, and at ten times the files",
     "expire": "a tenth of the files removed, scattered and as whole directories, against find -delete and others",
     "real": "real programs fill a watched store; then expire and restore",

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import expire, harness, plan, scan, storm, watchers
+from scripts.bench import expire, fuzz, harness, plan, scan, storm, watchers
 from scripts.bench.harness import Settings
 from scripts.bench.peers import absent
 from tests.capabilities import needs
 from tests.mounts import needs_of
 
 FILES = 2_500
+FUZZED = ("histories", "wrong")
 
 
 def test_scans_of_an_unchanged_tree_find_everything_once(tmp_path: Path) -> None:
@@ -43,6 +44,16 @@ def test_no_backend_of_ours_loses_anything_where_others_are_compared(tmp_path: P
     ours = [name for name in watchers.PEERS if name not in {"watchdog", "watchfiles"} and absent(name) is None]
     assert {name: figures[f"tmpfs {name} lost"] for name in ours} == dict.fromkeys(ours, 0)
     assert {name for name in watchers.SET_UP if f"{name} ready" in figures} >= {"indexer, inotify", "watchdog"}
+
+
+@needs(*needs_of("tmpfs"))
+def test_histories_are_played_on_each_backend(tmp_path: Path) -> None:
+    """One history on each, one without a kernel, and none is wrong."""
+    figures = fuzz.measure(Settings(tmp_path, 4), ("tmpfs",)).figures
+    backends = {"fanotify": 1, "inotify": 1, "native": 1, "poll": 1, "scripted": 4}
+    assert figures == {
+        f"{name} tmpfs {what}": count * (what == "histories") for name, count in backends.items() for what in FUZZED
+    }
 
 
 def test_a_plan_names_what_a_walk_finds_whatever_else_is_stored(tmp_path: Path) -> None:

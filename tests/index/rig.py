@@ -196,6 +196,10 @@ class Rig:
         self.settle()
         return doubted
 
+    def quick_only(self) -> None:
+        """Do a quick pass; what follows from it is still to come."""
+        doubt_changed(self.index)
+
     # Asking
 
     def wrong(self, columns: Collection[str] = ALL) -> dict[str, Any]:

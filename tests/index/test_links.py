@@ -161,3 +161,20 @@ def test_an_only_name_is_charged_while_its_former_name_is_still_in_the_index(tmp
         rig.apply("g")  # the number of its links changed: so all names of the inode are looked at, f among them
         rig.changed("a")
         assert rig.wrong() == {}
+
+
+def test_a_write_through_a_name_that_is_gone_is_seen_under_the_others(tmp_path: Path) -> None:
+    """Who opened a file by a name that was then removed is reported under it; the file lives on under its others."""
+    with Rig(tmp_path, THREE) as rig, open(rig.root / "d" / "b", "r+b") as stream:
+        (rig.root / "d" / "b").unlink()
+        rig.changed("d/b")
+        stream.write(b"y" * 50_000)
+        stream.flush()
+        rig.changed("d/b")
+        assert rig.wrong() == {}
+        (rig.root / "d" / "b").write_bytes(b"another file under the former name")
+        rig.changed("d/b")
+        stream.write(b"y" * 50_000)
+        stream.flush()
+        rig.changed("d/b")
+        assert rig.wrong() == {}

@@ -15,7 +15,8 @@ from indexer.watch import inotify
 from indexer.watch.inotify import InotifyWatcher
 from tests.capabilities import needs
 from tests.index.rig import NOW
-from tests.trees import Node
+from tests.queues import short_queue
+from tests.trees import HardLink, Node
 from tests.users import NOBODY, do_as, do_within
 from tests.watch.live import Live
 from tests.watch.test_inotify import overflow, refuse
@@ -141,6 +142,28 @@ def test_a_real_overflow_converges(tmp_path: Path) -> None:
         assert Rescan(ROOT_ID, tree=True, reason="overflow") in batch.rescans
         all_is_well(live)
         churn(live.root / "d9")
+        live.settled()
+        all_is_well(live)
+
+
+@needs("CAP_SYS_ADMIN")
+def test_a_queue_that_a_pass_over_the_tree_overflows_converges(tmp_path: Path) -> None:
+    """Listing raises events itself. Where the queue is too short for them, passes do not call for passes for ever."""
+    with short_queue(16), Live(tmp_path, {f"d{number}": {"f": b"1"} for number in range(40)}) as live:
+        with live.live._lock:
+            churn(live.root)
+        live.settled()
+        assert live.live.counters.overflows > 0
+        all_is_well(live)
+
+
+def test_a_write_through_an_unlinked_name_is_seen_under_the_others(tmp_path: Path) -> None:
+    """The kernel reports it for the directory of the name that is gone."""
+    with Live(tmp_path, {"a": b"1", "d": {"b": HardLink("a")}}) as live:
+        with open(live.root / "d" / "b", "r+b") as stream:
+            (live.root / "d" / "b").unlink()
+            live.settled()
+            stream.write(b"longer than before")
         live.settled()
         all_is_well(live)
 
