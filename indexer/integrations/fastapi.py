@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse, Response
 
 from indexer.errors import EXIT_NO_STORE, IndexerError
 from indexer.integrations.worker import Worker
-from indexer.service.metrics import metrics_text
+from indexer.service.health import unavailable
 from indexer.service.web import METRICS_TYPE
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def router(prefix: str = "") -> APIRouter:
         """Answer with the Prometheus text."""
 
         def text(manager: StorageManager) -> Response:
-            exposition = metrics_text(manager.store, manager.status(), manager.usage())
-            return Response(exposition, media_type=METRICS_TYPE)
+            return Response(manager.metrics(), media_type=METRICS_TYPE)
 
         return _answer(request, text)
 
@@ -97,5 +96,6 @@ def _answer(request: Request, work: Callable[[StorageManager], Response]) -> Res
     try:
         return work(request.app.state.indexer)
     except IndexerError as error:
-        code = 503 if error.exit_code == EXIT_NO_STORE else 500
-        return JSONResponse({"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}, code)
+        if error.exit_code == EXIT_NO_STORE:
+            return JSONResponse(unavailable(error), 503)
+        return JSONResponse({"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}, 500)

@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from indexer.errors import ServiceError
+from indexer.errors import IndexerError, ServiceError
 from indexer.service.client import NoServiceError, request
 from indexer.service.stale import HEALTHY
 
@@ -65,7 +65,15 @@ def _healthy(state: str, pending: int, lag: float) -> Health:
 
 def _unhealthy(*reasons: str) -> Health:
     """Codes only: whoever greps the body for the two letters must not find them (CONTRACT §7)."""
-    document = {"status": "unhealthy", "reasons": list(reasons)}
-    if "o" + "k" in json.dumps(document).lower():
-        document = {"status": "unhealthy", "reasons": ["see_status"]}
-    return 503, document
+    return 503, without_ok({"status": "unhealthy", "reasons": list(reasons)}, {"status": "unhealthy", "reasons": []})
+
+
+def unavailable(error: IndexerError) -> dict[str, Any]:
+    """Return the body of a 503: the error, or its code alone where a path or a word has the two letters."""
+    document = {"code": error.code, "message": error.message, "remedy": error.remedy}
+    return without_ok({"error": document}, {"error": {"code": error.code, "message": "", "remedy": ""}})
+
+
+def without_ok(document: dict[str, Any], instead: dict[str, Any]) -> dict[str, Any]:
+    """Return `document`, or what is to be said instead when it has the letters that mean health to those who grep."""
+    return instead if "o" + "k" in json.dumps(document).lower() else document

@@ -69,6 +69,7 @@ def families(store: Store, status: dict[str, Any], usage: list[dict[str, Any]]) 
     """Yield every metric as a family of prometheus-client's."""
     yield from _service(status)
     yield from _classes(usage)
+    yield from _shares(usage)
     yield from _runs(store, status)
     yield from _disk(store)
 
@@ -108,6 +109,18 @@ def _classes(usage: list[dict[str, Any]]) -> Iterator[Any]:
         yield family
 
 
+def _shares(usage: list[dict[str, Any]]) -> Iterator[Any]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(
+        "indexer_quota_used_ratio", "Used share of the quota of a class, 1 where it starts to work.", labels=["class"]
+    )
+    for row in usage:
+        if row.get("quota_high"):
+            family.add_metric([row["class"]], row["allocated"] / row["quota_high"])
+    yield family
+
+
 def _runs(store: Store, status: dict[str, Any]) -> Iterator[Any]:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
@@ -138,7 +151,7 @@ def _runs(store: Store, status: dict[str, Any]) -> Iterator[Any]:
         ("job_last_timestamp_seconds", "When a job last began.", "last"),
         ("job_seconds", "How long a job last took.", "seconds"),
     ):
-        jobs = GaugeMetricFamily(f"indexer_{name}", doc, labels=["job"])
+        jobs = GaugeMetricFamily(f"indexer_{name}", doc, labels=["job_name"])
         for job in status["jobs"]:
             if job.get(key) is not None:
                 jobs.add_metric([job["name"]], job[key])

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from indexer.errors import EXIT_NO_STORE, IndexerError
-from indexer.service.health import health_from_outside, health_of
+from indexer.service.health import health_from_outside, health_of, unavailable
 from indexer.service.metrics import metrics_text
 from indexer.service.openapi import document
 
@@ -93,8 +93,9 @@ async def _answer(work: Callable[[], Response]) -> Response:
     try:
         return await run_in_threadpool(work)
     except IndexerError as error:
-        code = 503 if error.exit_code == EXIT_NO_STORE else 500
-        return JSONResponse({"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}, code)
+        if error.exit_code == EXIT_NO_STORE:
+            return JSONResponse(unavailable(error), 503)
+        return JSONResponse({"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}, 500)
 
 
 def application(view: View, *, token: str | None = None, hosts: frozenset[str] | None = None) -> ASGIApp:

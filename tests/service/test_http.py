@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ import pytest
 
 from indexer.config import read_config
 from indexer.config.listen import Address, read_address
-from indexer.errors import ConfigError, UsageError
-from indexer.service.health import health_of
+from indexer.errors import ConfigError, NotScannedError, UsageError
+from indexer.service.daemon import Service as Daemon
+from indexer.service.health import health_of, unavailable
+from indexer.service.state import REASONS
+from indexer.service.web import View
 from indexer.store import Store
 from tests.program import PATIENCE, Program, Service
 from tests.service.scheduled import scheduled
@@ -310,3 +314,25 @@ def test_schemathesis_finds_nothing(running: tuple[Service, Web], tmp_path: Path
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_no_reason_is_mistaken_for_health(reason: str) -> None:
+    """503 with the code itself, and nowhere the two letters that people grep for."""
+    service = Daemon(lambda: pytest.fail("not run"))
+    service.board.degrade(reason, "ok: what exactly happened is not told here")
+    code, document = health_of(service)
+    assert (code, document) == (503, {"status": "unhealthy", "reasons": [reason]})
+    assert "ok" not in json.dumps(document).lower()
+
+
+def test_no_503_has_the_letters_whatever_a_store_is_called(tmp_path: Path) -> None:
+    """A path, a remedy, a word of somebody else's: the code alone is left of it, also in an application's routes."""
+    store = scheduled(tmp_path / "BOOKS", "", scan=False)
+    view = View(store, time.time)
+    with pytest.raises(NotScannedError) as caught:
+        view.status()
+    assert "BOOKS" in caught.value.message
+    assert unavailable(caught.value) == {"error": {"code": "not_scanned", "message": "", "remedy": ""}}
+    assert unavailable(NotScannedError("/srv", remedy="scan"))["error"]["message"] == "/srv"
+    assert view.health() == (503, {"status": "unhealthy", "reasons": ["stopped"]})
