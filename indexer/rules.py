@@ -102,6 +102,8 @@ class Rule:
     quota: Quota | None = None
     evict: bool = False
     """Without a ttl a quota only warns, unless this is set."""
+    warn_before: int | None = None
+    """Seconds since a published notice named a file before which it does not go; None: no notice is needed."""
 
     @property
     def evicts(self) -> bool:

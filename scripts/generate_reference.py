@@ -50,6 +50,7 @@ def words() -> str:
     from indexer.enforce.outcomes import KEPT, OUTCOMES
     from indexer.policy.reasons import Blocker, Guard, Reason
     from indexer.service.jobs import RESULTS
+    from indexer.service.notifying import EVENTS
     from indexer.service.state import REASONS
 
     text = ["# Words and codes", "", "What stands in JSON documents and in the SQL views; new words may come, none go."]
@@ -63,6 +64,7 @@ def words() -> str:
         ("Why a planned file stayed after all", "`kept` and `error`, besides the policy's words above.", KEPT),
         ("What became of a file", "`outcome` in the view `actions`.", OUTCOMES),
         ("Why a store is degraded", "`reasons` of `status`.", REASONS),
+        ("What people are told of", "`event` of what the command of `[notify]` gets.", EVENTS),
         ("What came of a scheduled job", "`result` in `jobs` of `status`.", RESULTS),
     ):
         text += ["", f"## {title}", "", doc, ""]

@@ -31,6 +31,8 @@ def _facts(found: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
         yield "clock", f"{format_time(found['clock_at'])}, {span(now - found['clock_at'])} ago; youngest of {clocks}"
     if found["expires_at"] is not None:
         yield "expires", when(found["expires_at"], now)
+    if found["notice"] is not None:
+        yield from _notice(found["notice"], now)
     if removed is not None:
         yield from _removed(removed, now)
     if kind not in {None, "directory"} or (found["blockers"] and removed is None):
@@ -45,6 +47,16 @@ def _rule(rule: dict[str, Any]) -> str:
         f"{', '.join(rule['match'])}, {rule['action']} {format_duration(rule['ttl'])} after"
         f" {' and '.join(rule['clock'])}{floor}"
     )
+
+
+def _notice(notice: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
+    wait = f"{format_duration(notice['warn_before'])} before it goes"
+    if notice["published"] is None:
+        yield "notice", f"none published; wanted {wait}"
+        yield "goes", f"not before {when(notice['goes_at'], now)}, if one were published now"
+    else:
+        yield "notice", f"published {when(notice['published'], now)}; wanted {wait}"
+        yield "goes", f"from {when(notice['goes_at'], now)} on"
 
 
 def _verdict(blockers: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,7 @@ COMMANDS = {
     "export": Entry("indexer.cli.exporting", "export", "A snapshot for other tools."),
     "config": Entry("indexer.cli.stores", "config", "Check a configuration, or show the effective one."),
     "doctor": Entry("indexer.cli.doctor", "doctor", "Check kernel, permissions, room, trust; with remedies."),
+    "notify": Entry("indexer.cli.notifying", "notify", "Send a test event to the command of [notify]."),
     "metrics": Entry("indexer.cli.measuring", "metrics", "Prometheus text."),
     "service": Entry("indexer.cli.installing", "service", "The systemd units of a store."),
     "db": Entry("indexer.cli.db", "db", "State, upgrade, check and rebuild of the databases."),

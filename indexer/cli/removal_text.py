@@ -69,6 +69,15 @@ def _kept(kept: dict[str, int]) -> Iterator[str]:
         yield "Kept: " + ", ".join(f"{files:,} {reason}" for reason, files in kept.items())
 
 
+def _notice_lines(notices: dict[str, Any] | None) -> Iterator[str]:
+    if notices is None:
+        return
+    if notices["files"]:
+        yield f"Notice published of {count(notices['files'])} that will go"
+    if notices["failed"] is not None:
+        yield f"Notices are not published, and what wants one stays: {show_text(notices['failed'])}"
+
+
 def refusal_lines(document: dict[str, Any]) -> Iterator[str]:
     """Yield why a plan or run is refused and what to do; nothing when it is not."""
     if document["refused"] is not None:
@@ -99,6 +108,7 @@ def result_lines(result: dict[str, Any], store: str = "") -> Iterator[str]:
     if result["directories_removed"]:
         yield f"Empty directories removed: {result['directories_removed']:,}"
     yield from _kept(result["kept"])
+    yield from _notice_lines(result.get("notices"))
     if result["truncated"]:
         yield "Only the oldest part of what is due; the next run goes on."
     if result.get("suspended"):

@@ -10,7 +10,7 @@ import click
 
 from indexer.cli._common import PATH, Cli, common_options, examples
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
-from indexer.units import format_duration, format_size, format_time
+from indexer.units import format_duration, format_size, format_time, show_text
 
 if TYPE_CHECKING:
     from indexer.store import Store
@@ -183,12 +183,24 @@ def _show_status(cli: Cli, document: dict[str, Any]) -> None:
         *((("unwatched", f"{document['unwatched']:,} directories: polled"),) if document["unwatched"] else ()),
         ("last event", _ago(document["last_event"], moment)),
         ("verified", _ago(document["last_reconcile"], moment)),
+        *_notices(document["notices"], moment),
         *((f"job {job['name']}", _job(job, moment)) for job in document["jobs"]),
         *(("not entered", path) for path in document["skipped_mounts"]),
         *(("unreadable", path) for path in document["unreadable"]),
     ]
     for name, value in rows:
         out.text(f"  {name:<12}{value}")
+
+
+def _notices(found: dict[str, Any] | None, now: float) -> tuple[tuple[str, str], ...]:
+    """Return what is to be said of notices; nothing where no class wants them."""
+    if found is None:
+        return ()
+    text = f"{found['files']:,} files named, last {_ago(found['last'], now)}"
+    if found["failures"]:
+        since = f"failing since {format_time(found['since'])}, next try {format_time(found['next_try'])}"
+        text += f"; {since}: {show_text(found['error'])}"
+    return (("notices", text),)
 
 
 def _job(job: dict[str, Any], now: float) -> str:

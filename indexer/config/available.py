@@ -11,10 +11,8 @@ NOT_YET = frozenset(
     {
         "store.ignore_readers",
         "class.unit=child",
-        "class.warn_before",
         "holds",
         "ledger",
-        "notify",
     }
 )
 

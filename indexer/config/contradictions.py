@@ -45,9 +45,13 @@ def contradictions(
         _service(others["service"], problems)
 
 
-def warnings(store: Mapping[str, Any], classes: Sequence[Labelled]) -> Iterator[str]:
+def warnings(
+    store: Mapping[str, Any], classes: Sequence[Labelled], others: Mapping[str, Labelled] | None = None
+) -> Iterator[str]:
     """Yield what is allowed and probably not meant."""
     for label, values, _ in classes:
+        if values["warn_before"] is not None and "notify" not in (others or {}):
+            yield f"{label}: warn_before without [notify]: no notice can be published, so nothing of it ever goes"
         ttl, least = values["ttl"], values["min_age"]
         if ttl is not None and ttl < least:
             yield (

@@ -12,7 +12,10 @@ from indexer.config.contradictions import Labelled, contradictions, warnings
 from indexer.config.kinds import Table, type_name
 from indexer.config.model import (
     Config,
+    HoldsConfig,
     HttpConfig,
+    LedgerConfig,
+    NotifyConfig,
     PermissionsConfig,
     PublishConfig,
     ScheduleConfig,
@@ -88,8 +91,11 @@ def read_config(
         watermark=_watermark(others["watermark"].values) if "watermark" in others else None,
         http=_http_config(others["http"].values, path) if "http" in others else None,
         service=_service_config(others["service"].values, path) if "service" in others else ServiceConfig(),
+        notify=NotifyConfig(**others["notify"].values) if "notify" in others else None,
+        ledger=LedgerConfig(**others["ledger"].values) if "ledger" in others else LedgerConfig(),
+        holds=HoldsConfig(**others["holds"].values) if "holds" in others else HoldsConfig(),
         sources=reader.sources,
-        warnings=tuple(warnings(store, classes)),
+        warnings=tuple(warnings(store, classes, others)),
     )
 
 
@@ -186,5 +192,6 @@ def _rule(values: Mapping[str, Any]) -> Rule:
         max_fraction=values["max_fraction"],
         quota=Quota(**values["quota"]) if values["quota"] else None,
         evict=values["evict"],
+        warn_before=values["warn_before"],
         filename_time=FilenameTime(**values["filename_time"]) if values["filename_time"] else None,
     )

@@ -103,6 +103,33 @@ class ServiceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    """`[notify]`: who is told. Durations are seconds."""
+
+    command: tuple[str, ...]
+    """Program and arguments."""
+    by: Literal["class", "child", "owner"] = "class"
+    timeout: int = 30
+    every: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class HoldsConfig:
+    """`[holds]`."""
+
+    xattr: bool = False
+    """The attribute user.indexer.hold of a file counts as a hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerConfig:
+    """`[ledger]`. Durations are seconds."""
+
+    keep: int = 400 * 86_400
+    thrash: int = 86_400
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The effective configuration of a store."""
 
@@ -119,6 +146,10 @@ class Config:
     http: HttpConfig | None = None
     """None: off."""
     service: ServiceConfig = field(default_factory=ServiceConfig)
+    notify: NotifyConfig | None = None
+    """None: nobody is told."""
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    holds: HoldsConfig = field(default_factory=HoldsConfig)
     sources: Mapping[str, str] = field(default_factory=dict)
     """`store.mode`, `class.frames.ttl` … -> `flag`, the name of an `INDEXER_` variable, a file, or `default`."""
     warnings: tuple[str, ...] = ()

@@ -178,9 +178,30 @@ PERMISSIONS = Table(
     ),
 )
 
-HOLDS = Table("holds", "Protection.", (Key("xattr", BOOLEAN, False, "Honour the attribute user.indexer.hold."),))
+HOLDS = Table(
+    "holds",
+    "Protection beside the holds of `indexer hold`.",
+    (
+        Key(
+            "xattr",
+            BOOLEAN,
+            False,
+            "Honour the attribute user.indexer.hold: whoever may write a file may keep it for ever.",
+        ),
+    ),
+)
 LEDGER = Table(
-    "ledger", "The journal of removals.", (Key("keep", POSITIVE_DURATION, "400d", "Then archived as JSON lines."),)
+    "ledger",
+    "The journal of removals.",
+    (
+        Key("keep", POSITIVE_DURATION, "400d", "Runs older than this are archived as JSON lines, and leave it."),
+        Key(
+            "thrash",
+            POSITIVE_DURATION,
+            "24h",
+            "What a quota or a watermark took and somebody made again within this counts as thrash.",
+        ),
+    ),
 )
 PUBLISH = Table(
     "publish",
@@ -224,10 +245,19 @@ SERVICE = Table(
 )
 NOTIFY = Table(
     "notify",
-    "Who is told.",
+    "Who is told of what will go, and of what goes wrong.",
     (
-        Key("command", TEXTS, None, "Program and arguments; gets JSON on standard input.", required=True),
-        Key("by", choice("class", "child", "owner"), "class", "One notice for each."),
+        Key(
+            "command",
+            TEXTS,
+            None,
+            "Program (by its whole path, or found on PATH) and arguments, run without a shell; gets JSON on standard"
+            " input.",
+            required=True,
+        ),
+        Key("by", choice("class", "child", "owner"), "class", "One notice of removals for each."),
+        Key("timeout", POSITIVE_DURATION, "30s", "After this the command is ended, and has failed."),
+        Key("every", DURATION, "1h", "The same event about the same thing is told no more often than this."),
     ),
 )
 

@@ -9,7 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.config.available import is_available
-from indexer.config.schema import CLASS, GUARDS, HTTP, PERMISSIONS, PUBLISH, SCHEDULE, SERVICE, STORE, WATERMARK
+from indexer.config.schema import (
+    CLASS,
+    GUARDS,
+    HOLDS,
+    HTTP,
+    LEDGER,
+    NOTIFY,
+    PERMISSIONS,
+    PUBLISH,
+    SCHEDULE,
+    SERVICE,
+    STORE,
+    WATERMARK,
+)
 from indexer.units import show_text
 
 if TYPE_CHECKING:
@@ -77,6 +90,10 @@ def _parts(config: Config) -> Iterator[tuple[Table, str, object]]:
         yield PUBLISH, "publish", config.publish
     if config.service.shared:
         yield SERVICE, "service", config.service
+    yield HOLDS, "holds", config.holds
+    yield LEDGER, "ledger", config.ledger
+    if config.notify is not None:
+        yield NOTIFY, "notify", config.notify
 
 
 def _plain(value: object) -> object:

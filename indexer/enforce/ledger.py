@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.enforce import hooks
 from indexer.enforce.history import History
 from indexer.enforce.holds import Holds
+from indexer.enforce.notices import Notices
 from indexer.enforce.rows import Ending, Intent, Plain, path_columns, ranges
 from indexer.enforce.samples import Samples
 
@@ -31,9 +32,13 @@ _FINISH = (
     "UPDATE run SET finished = ?, files_removed = ?, bytes_freed = ?, bytes_trashed = ?, directories_removed = ?,"
     " errors = ?, kept = ?, classes = ?, truncated = ?, interrupted = ?, refused = ? WHERE id = ?"
 )
+_NOTICED = (
+    "DELETE FROM notice WHERE path IN (SELECT path FROM action WHERE run_id = ?"
+    " AND outcome IN ('trashed', 'deleted', 'sent', 'stray', 'unknown'))"
+)
 
 
-class Ledger(History, Holds, Samples):
+class Ledger(History, Holds, Notices, Samples):
     """`ledger.db` with all that a run writes into it; `Ledger.open(path)`."""
 
     def begin_run(
@@ -93,8 +98,15 @@ class Ledger(History, Holds, Samples):
             result.get("refused"),
             run,
         )
+
+        def work(connection: Any) -> None:
+            connection.execute(_FINISH, row)
+            # What went and comes back wants a new notice.
+            if connection.execute("SELECT 1 FROM notice LIMIT 1").fetchone() is not None:
+                connection.execute(_NOTICED, (run,))
+
         hooks.at("finish.before")
-        self._write(lambda connection: connection.execute(_FINISH, row))
+        self._write(work)
         hooks.at("finish.after")
 
     def leaving(self, run: int, outcome: str, rows: Iterable[tuple[bytes | None, int, int]]) -> None:

@@ -62,6 +62,8 @@ class RunResult:
     """Their allocated bytes, also part of bytes_freed."""
     watermarks: tuple[dict[str, Any], ...] = ()
     """What was done about filesystems that were too full (`service.pressure.Relief`)."""
+    notices: dict[str, Any] | None = None
+    """What was published of removals to come (`service.noticing.Told`); None: nothing was to be published here."""
 
     @property
     def exit_code(self) -> int:
@@ -93,6 +95,7 @@ class RunResult:
             "purged_files": self.purged_files,
             "purged_bytes": self.purged_bytes,
             "watermarks": list(self.watermarks),
+            "notices": self.notices,
         }
 
     @classmethod

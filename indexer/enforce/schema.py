@@ -18,7 +18,7 @@ from indexer.units import show_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 3
+VERSION = 4
 """PRAGMA user_version of a ledger that this program reads and writes."""
 BUSY_SECONDS = 30
 """How long a statement waits for another process's transaction."""

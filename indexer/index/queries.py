@@ -183,16 +183,17 @@ class Reader:
             if file is not None:
                 yield file
 
-    def due(self, class_name: str, before: int) -> Iterator[IndexedFile]:
+    def due(self, class_name: str, before: int, since: int | None = None) -> Iterator[IndexedFile]:
         """Yield the files of a class whose stored clock is before `before` (Unix seconds), oldest first.
 
-        For classes that use atime the stored clock is a lower bound: this is a superset of what is due.
+        With `since` only those whose clock is not before that. For classes that use atime the stored clock is a lower
+        bound: this is a superset of what is due.
         """
         columns = ", ".join(f"file.{column.strip()}" for column in COLUMNS.split(","))
         for row in self.connection.execute(
             f"SELECT {columns} FROM class CROSS JOIN file ON file.class_id = class.id"
-            " WHERE class.name = ? AND file.clock < ? ORDER BY file.clock",
-            (class_name, before),
+            " WHERE class.name = ? AND file.clock < ? AND file.clock >= ? ORDER BY file.clock",
+            (class_name, before, -(2**62) if since is None else since),
         ):
             file = self._decode(row)
             if file is not None:

@@ -216,9 +216,13 @@ VIEWS: dict[str, View] = {
     ),
     "expired": View(
         "What is past its ttl now, whatever stands in its way (see `plan`); costs what is due, not what there is.",
-        _FILE,
+        {
+            **_FILE,
+            "notice_at": "when a published notice named it as it is now; NULL: none did (its class may want none)",
+        },
         f"""
-        SELECT {PATH} AS path, c.name AS class, {CLOCK_AT} + c.ttl AS expires_at, f.blocks * 512 AS allocated
+        SELECT {PATH} AS path, c.name AS class, {CLOCK_AT} + c.ttl AS expires_at, f.blocks * 512 AS allocated,
+            notice_at(f.directory_id, f.name, {CLOCK_AT}) AS notice_at
         FROM class c CROSS JOIN file f ON f.class_id = c.id AND f.clock < now() - c.ttl
         WHERE c.live AND c.ttl IS NOT NULL AND {CLOCK_AT} < now() - c.ttl
         """,
@@ -253,6 +257,18 @@ LEDGER_VIEWS: dict[str, View] = {
             "by": "who",
         },
         'SELECT path, until, reason, "by" FROM ledger.hold WHERE until IS NULL OR until > now()',
+    ),
+    "notices": View(
+        "What published notices have named: the last one of each path.",
+        {
+            "path": _FILE["path"],
+            "class": "the class it had",
+            "published": "when the command that tells people had ended well",
+            "goes_at": "the earliest moment that it may go",
+            "clock_at": "the class's clock then: a younger one voids the notice",
+            "reason": "why it will go: `expired` or `quota`",
+        },
+        "SELECT path, class, published, goes_at, clock_at, reason FROM ledger.notice",
     ),
     "runs": View(
         "One row a run, real ones only.",

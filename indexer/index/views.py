@@ -29,14 +29,16 @@ def install(
     protection: Callable[[bytes], str | None] | None = None,
     prefixes: Mapping[str, tuple[str, ...]] | None = None,
     child_quotas: Mapping[str, int] | None = None,
+    notice: Callable[[bytes], tuple[int, int] | None] | None = None,
 ) -> None:
     """Make the views and their functions on the reader's connection.
 
     `now` returns Unix seconds. Without `ledger` (or before there is one) its views are there, and empty. `protection`
     tells whether a hold or lease covers a path, `prefixes` which directories are a class's own (for `child`),
-    `child_quotas` how many bytes each child of a class may hold.
+    `child_quotas` how many bytes each child of a class may hold, `notice` when a path was last named by a notice, and
+    its clock then.
     """
-    _functions(reader, now, protection, prefixes or {}, child_quotas or {})
+    _functions(reader, now, protection, prefixes or {}, child_quotas or {}, notice)
     connection = reader.connection
     attached = ledger is not None and ledger.exists()
     if attached and ledger is not None:
@@ -55,6 +57,7 @@ def _functions(
     protection: Callable[[bytes], str | None] | None,
     prefixes: Mapping[str, tuple[str, ...]],
     child_quotas: Mapping[str, int],
+    notice: Callable[[bytes], tuple[int, int] | None] | None,
 ) -> None:
     """Register the SQL functions; a directory in limbo has no path, and so have its files."""
 
@@ -77,6 +80,11 @@ def _functions(
         path = None if protection is None else whole(directory_id, name)
         return int(path is not None and protection is not None and protection(path) is not None)
 
+    def notice_at(directory_id: int, name: str | bytes, clock_at: int | None) -> int | None:
+        path = None if notice is None else whole(directory_id, name)
+        said = notice(path) if path is not None and notice is not None else None
+        return said[0] if said is not None and said[1] >= (clock_at or 0) else None
+
     def extension_of(name: str | bytes) -> str:
         return os.path.splitext(text_of(name_of(name)))[1][1:].lower()
 
@@ -97,9 +105,16 @@ def _functions(
     def child_quota(class_name: str | None, child: str | None) -> int | None:
         return child_quotas.get(class_name) if class_name is not None and child is not None else None
 
-    of_one = (dir_path, extension_of)
-    for function in (dir_path, path_bytes, is_held, extension_of, child_of, child_quota):
-        arguments = 1 if function in of_one else 2
+    functions: tuple[tuple[Callable[..., object], int], ...] = (
+        (dir_path, 1),
+        (path_bytes, 2),
+        (is_held, 2),
+        (notice_at, 3),
+        (extension_of, 1),
+        (child_of, 2),
+        (child_quota, 2),
+    )
+    for function, arguments in functions:
         reader.connection.create_function(function.__name__, arguments, function)
     reader.connection.create_function("text_of", 1, text_of, deterministic=True)
     reader.connection.create_function("now", 0, now)

@@ -111,6 +111,8 @@ def recheck(
     if (blocker := too_young(rule, fresh, now)) is not None:
         return blocker
     clock_at = file_clock(compile_clock(rule), fresh)
+    if rule.warn_before is not None and planned is not None and clock_at > planned.clock_at:
+        return Blocker.NO_NOTICE  # what was said of it was said before this use or write
     if planned is not None and planned.reason != Reason.EXPIRED:
         return Blocker.USED if clock_at > planned.clock_at else None
     if rule.ttl is None:

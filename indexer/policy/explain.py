@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.policy.clocks import compile_clock, file_clock
 from indexer.policy.filename import filename_clock
+from indexer.policy.notices import goes_at, holds_for
 from indexer.policy.plan import settled_at
 from indexer.policy.reasons import Blocker
 from indexer.records import NEVER
 
 if TYPE_CHECKING:
+    from indexer.policy.notices import Notice
     from indexer.records import IndexedFile
     from indexer.rules import Rule
 
@@ -27,6 +29,10 @@ class Explanation:
     expires_at: int | None
     blockers: tuple[str, ...]
     """Everything that stands in the way at this moment, strongest first; empty: a run would take it."""
+    goes_at: int | None = None
+    """The earliest moment that a run may take it for its age, if it stays as it is; None: never."""
+    notice: dict[str, Any] | None = None
+    """For a class that wants notices: when one was published and what it said; None: its class wants none."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the keys of `explain --json` that the policy knows."""
@@ -37,6 +43,8 @@ class Explanation:
             "clocks": self.clocks,
             "clock_at": self.clock_at,
             "expires_at": self.expires_at,
+            "goes_at": self.goes_at,
+            "notice": self.notice,
             "rule": None if rule is None else rule_json(rule),
             "blockers": list(self.blockers),
         }
@@ -54,15 +62,23 @@ def rule_json(rule: Rule) -> dict[str, Any]:
         "min_age": rule.min_age,
         "action": rule.action,
         "trash_ttl": rule.trash_ttl if rule.action == "trash" else None,
+        "warn_before": rule.warn_before,
     }
 
 
 def explain(
-    file: IndexedFile, rule: Rule | None, *, aged: bool, now: int, protection: str | None = None
+    file: IndexedFile,
+    rule: Rule | None,
+    *,
+    aged: bool,
+    now: int,
+    protection: str | None = None,
+    notice: Notice | None = None,
 ) -> Explanation:
     """Explain one indexed file at `now` (Unix seconds).
 
-    `rule` and `aged` are the classifier's decision for its path, `protection` the word for a hold or lease, if any.
+    `rule` and `aged` are the classifier's decision for its path, `protection` the word for a hold or lease, if any,
+    `notice` the last one that named the path.
     """
     blockers = [protection] if protection is not None else []
     if rule is None:
@@ -86,6 +102,17 @@ def explain(
     expires_at = clock_at + rule.ttl
     if now - settled_at(rule, file) < rule.min_age:
         blockers.append(Blocker.TOO_YOUNG)
+    may_go = max(expires_at, settled_at(rule, file) + rule.min_age)
+    said = None
+    if rule.warn_before is not None:
+        counts = holds_for(notice, rule, file, clock)
+        published = notice.published if notice is not None and counts else None
+        may_go = max(may_go, goes_at(rule, expires_at, now if published is None else published))
+        said = {"warn_before": rule.warn_before, "published": published, "goes_at": may_go}
+        if published is None:
+            blockers.append(Blocker.NO_NOTICE)
+        elif now < published + rule.warn_before:
+            blockers.append(Blocker.NOTICE_PERIOD)
     if now <= expires_at:
         blockers.append(Blocker.NOT_DUE)
-    return Explanation(rule, clocks, clock_at, expires_at, tuple(blockers))
+    return Explanation(rule, clocks, clock_at, expires_at, tuple(blockers), may_go, said)

@@ -38,6 +38,8 @@ class Blocker(_Word):
     EXCLUDED = "excluded", "its class's `exclude` covers it: it counts in the class's usage and never ages"
     TOO_YOUNG = "too_young", "written, or arrived, less than its class's min_age ago"
     TOO_LARGE = "too_large", "a child with more files than max_files, or larger than max_bytes: it goes whole or not"
+    NO_NOTICE = "no_notice", "its class wants a notice first, and none that was published has named it as it is now"
+    NOTICE_PERIOD = "notice_period", "a published notice has named it less than its class's warn_before ago"
     POSTPONED = "postponed", "due, but beyond max_files, max_bytes or --limit: an older part of the plan goes first"
     NOT_PLANNED = "not_planned", "in a written plan, for a quota or a watermark that no longer asks for it"
     UNCLASSIFIED = "unclassified", "in no class: never touched"

@@ -37,7 +37,7 @@ def explain(store: Store, path: bytes, now: int) -> dict[str, Any]:
             file = reader.file(path)
             directory = reader.directory_id(path) if file is None else None
             if file is not None:
-                found = _file(store, classifier, file, now, protection)
+                found = _file(store, classifier, file, now, protection, ledger)
             elif directory is not None:
                 found = _directory(reader, classifier, path, directory, protection)
             else:
@@ -49,10 +49,18 @@ def explain(store: Store, path: bytes, now: int) -> dict[str, Any]:
     return {"path": text_of(path), **found, "removed": removed}
 
 
-def _file(store: Store, classifier: Classifier, file: IndexedFile, now: int, protection: str | None) -> dict[str, Any]:
+def _file(
+    store: Store,
+    classifier: Classifier,
+    file: IndexedFile,
+    now: int,
+    protection: str | None,
+    ledger: Ledger | None,
+) -> dict[str, Any]:
     index, aged = classifier.of(file.path)
     rule = None if index is None else classifier.rules[index]
-    found = explain_file(file, rule, aged=aged, now=now, protection=protection).as_json()
+    notice = None if ledger is None or rule is None or rule.warn_before is None else ledger.notice(file.path)
+    found = explain_file(file, rule, aged=aged, now=now, protection=protection, notice=notice).as_json()
     if store.config.store.mode == "report":
         found["blockers"].append(Guard.MODE)
     return {
@@ -112,6 +120,8 @@ def _without_times(rule: dict[str, Any] | None, tier: str | None) -> dict[str, A
         "clocks": {},
         "clock_at": None,
         "expires_at": None,
+        "goes_at": None,
+        "notice": None,
         "rule": rule,
     }
 

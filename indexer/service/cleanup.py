@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.recheck import rechecker
@@ -14,16 +14,18 @@ from indexer.enforce.recover import recover_at_start
 from indexer.enforce.result import RunResult
 from indexer.enforce.run import execute
 from indexer.enforce.trash import PurgeResult, purge_trash
-from indexer.errors import BusyError, IndexDatabaseError, NotScannedError, ServiceError
+from indexer.errors import BusyError, IndexDatabaseError, IndexerError, NotScannedError, ServiceError
 from indexer.index.frozen import open_frozen
 from indexer.index.opening import close_filesystems, open_filesystems, open_index
 from indexer.index.queries import Reader
 from indexer.policy.classes import Classifier
 from indexer.scan import quick_scan
+from indexer.service.alerts import alert_of_run
 from indexer.service.client import request, service_running
 from indexer.service.emptied import long_empty
 from indexer.service.forecast import foretell
-from indexer.service.planning import EVERYTHING, Scope, blockers_of, decide_all
+from indexer.service.noticing import Told, publish_notices, wants_notices
+from indexer.service.planning import EVERYTHING, Scope, blockers_of, decide_all, notices_of
 from indexer.service.policy import index_policy
 from indexer.service.pressure import Relieving
 from indexer.service.relief import merged
@@ -109,10 +111,16 @@ def _own_index(store: Store, clock: Callable[[], float], stack: ExitStack, *, sc
 
 
 def make_plan(
-    current: Current, ledger: Ledger | None, now: int, scope: Scope = EVERYTHING, *, recent: bool = True
+    current: Current,
+    ledger: Ledger | None,
+    now: int,
+    scope: Scope = EVERYTHING,
+    *,
+    recent: bool = True,
+    today: int | None = None,
 ) -> Plan:
     """Decide what goes at `now` (Unix seconds); touches nothing. Raises UsageError for an unknown class."""
-    return decide_all(current.store.config, current.reader, ledger, now, scope, recent=recent)
+    return decide_all(current.store.config, current.reader, ledger, now, scope, recent=recent, today=today)
 
 
 def compare(
@@ -134,7 +142,8 @@ def preview(store: Store, clock: Callable[[], float], scope: Scope, *, at: int |
     with ExitStack() as stack:
         current = stack.enter_context(current_index(store, clock, scan=scan))
         ledger = _ledger_to_read(store, stack)
-        made = make_plan(current, ledger, int(clock()) if at is None else at, scope)
+        today = int(clock())
+        made = make_plan(current, ledger, today if at is None else at, scope, today=None if at is None else today)
         return made if scope.class_name is not None else foretell(made, store, current.reader, ledger)
 
 
@@ -158,8 +167,60 @@ def run(
     `wait` is how long (seconds) to wait for another run. `still` is asked under the run lock whether the run is wanted
     still; when it is not (another process has done it meanwhile), the result is `skipped`. Nothing goes that a
     `written` plan does not name. Raises BusyError, NotScannedError, LedgerError and what `current_index` raises; a
-    guard's refusal is in the result.
+    guard's refusal is in the result. Whoever is to be told of it (`[notify]`) is told after it, of coming removals too.
     """
+    result = _run(
+        store,
+        clock,
+        scope,
+        kind=kind,
+        trigger=trigger,
+        dry_run=dry_run,
+        scan=scan,
+        wait=wait,
+        stop=stop,
+        progress=progress,
+        still=still,
+        written=written,
+    )
+    if dry_run or result.skipped:
+        return result
+    alert_of_run(store, result, clock())
+    return replace(result, notices=_publish(store, clock, stop))
+
+
+def _publish(store: Store, clock: Callable[[], float], stop: Callable[[], bool]) -> dict[str, Any] | None:
+    """Publish the notices that are due, unless the service does; what fails is said, and is no failure of the run."""
+    if not wants_notices(store.config) or service_running(store):
+        return None
+    try:
+        with (
+            store.run_lock(),
+            Reader.open(store.index_path) as reader,
+            Ledger.open(store.ledger_path) as ledger,
+        ):
+            return publish_notices(store, reader, ledger, clock, stop=stop).as_json()
+    except BusyError:
+        return None  # another run has begun, which publishes them
+    except (IndexerError, OSError) as error:
+        return Told(failed=str(error)).as_json()
+
+
+def _run(
+    store: Store,
+    clock: Callable[[], float],
+    scope: Scope,
+    *,
+    kind: str,
+    trigger: str,
+    dry_run: bool,
+    scan: bool,
+    wait: float,
+    stop: Callable[[], bool],
+    progress: Callable[[int], None] | None,
+    still: Callable[[Ledger], bool],
+    written: Written | None,
+) -> RunResult:
     scope = replace(scope, ttl_only=kind == "expire", quota_only=kind == "quota")
     chosen: Chosen = written.chosen if written is not None else lambda _file: True
     with ExitStack() as stack:
@@ -251,7 +312,8 @@ def _named(plan: Plan, written: Written | None, reader: Reader, ledger: Ledger |
     """Return the plan, telling of what a written one names and it does not take."""
     if written is None:
         return plan
-    blockers = blockers_of(reader, ledger.protection(plan.now) if ledger is not None else None)
+    protection = ledger.protection(plan.now) if ledger is not None else None
+    blockers = blockers_of(reader, protection, notices_of(config, ledger, plan.now))
     return written.skipped(plan, reader, {rule.name: rule for rule in config.classes}, blockers)
 
 

@@ -10,7 +10,7 @@ from indexer.policy.quota import Holding, Used
 from indexer.policy.units import cut, regrouped
 from indexer.policy.watermark import filesystem_of, give_way
 from indexer.records import Unit
-from indexer.service.planning import DAY, UnitBlockers, blockers_of, files_of, only
+from indexer.service.planning import DAY, UnitBlockers, blockers_of, evictable, notices_of, only
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from indexer.index.queries import Reader
     from indexer.policy.decide import Remove
     from indexer.records import IndexedFile
-    from indexer.rules import Rule, Watermark
+    from indexer.rules import Watermark
     from indexer.service.planning import Chosen
 
 
@@ -56,9 +56,11 @@ def plan_relief(
         give_way(
             [by_name[one] for one in mark.order if one in by_name],
             need,
-            lambda rule: only(chosen, _here(config, reader, rule, name, taken, against)),
+            lambda rule: only(
+                chosen, _here(config, evictable(reader, Holding(rule, Used()), ledger, now, against), name, taken)
+            ),
             now=now,
-            blockers=blockers_of(reader, protection),
+            blockers=blockers_of(reader, protection, notices_of(config, ledger, now)),
             on_keep=keep,
         )
     )
@@ -100,10 +102,10 @@ def oldest_trash(trash: Iterable[Action], name: str, need: Used) -> list[Action]
 
 
 def _here(
-    config: Config, reader: Reader, rule: Rule, name: str, taken: AbstractSet[bytes], against: UnitBlockers
+    config: Config, found: Iterable[IndexedFile | Unit], name: str, taken: AbstractSet[bytes]
 ) -> Iterator[IndexedFile | Unit]:
     names = config.store.filesystems
-    for one in files_of(reader, Holding(rule, Used()), against):
+    for one in found:
         if isinstance(one, Unit):
             free = not taken or not any(file.path in taken for file in one.files)
             if free and filesystem_of(one.path, names) == name:

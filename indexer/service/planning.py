@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
 from indexer.index.unit_queries import due_units, unit_of, units_in_order
+from indexer.policy.notices import notice_blockers
 from indexer.policy.plan import Plan, plan
-from indexer.policy.quota import Holding, in_true_order
+from indexer.policy.quota import Holding, in_true_order, order_key
 from indexer.policy.reasons import Blocker
 from indexer.policy.units import blocked, too_large, unit_key
 from indexer.records import Unit
@@ -67,8 +68,12 @@ def decide_all(
     recent: bool = True,
     refusal: Refusal | None = None,
     chosen: Chosen = _any,
+    today: int | None = None,
 ) -> Plan:
-    """Decide what goes at `now` (Unix seconds); touches nothing. Raises UsageError for an unknown class."""
+    """Decide what goes at `now` (Unix seconds); touches nothing. Raises UsageError for an unknown class.
+
+    A forecast says what time it is `today`: notices that are missing will have been published by `now`.
+    """
     rules = [rule for rule in config.classes if scope.class_name in {None, rule.name}]
     if scope.class_name is not None and not rules:
         known = ", ".join(rule.name for rule in config.classes) or "none is configured"
@@ -85,7 +90,7 @@ def decide_all(
         guards=config.guards,
         live_files=reader.live_files(),
         now=now,
-        blockers=blockers_of(reader, protection),
+        blockers=blockers_of(reader, protection, notices_of(config, ledger, now, today)),
         rules=config.classes,
         recent={name: files for name, (files, _) in removed.items()},
         limit=scope.limit,
@@ -93,18 +98,25 @@ def decide_all(
         holdings=held,
         refusal=refusal,
         override=scope.override,
-        files_of=lambda holding: only(chosen, files_of(reader, holding, against)),
+        files_of=lambda holding: only(chosen, _evictable(reader, holding, ledger, now, today, against)),
     )
 
 
-def blockers_of(reader: Reader, protection: Protection | None) -> Callable[[IndexedFile], str | None]:
-    """Return what keeps a file beside its class: a hold, a lease, or that its directory has yet to be verified."""
+def blockers_of(
+    reader: Reader, protection: Protection | None, notices: Callable[[IndexedFile], str | None] | None = None
+) -> Callable[[IndexedFile], str | None]:
+    """Return what keeps a file beside its class: a hold, a lease, a directory yet to be verified, a missing notice.
+
+    `notices` is from `notices_of`.
+    """
     unverified = reader.unverified()
 
     def blocker(file: IndexedFile) -> str | None:
         if protection and (word := protection.blocker(file.path)) is not None:
             return word
-        return Blocker.UNVERIFIED if unverified(file.directory_id) else None
+        if unverified(file.directory_id):
+            return Blocker.UNVERIFIED
+        return None if notices is None else notices(file)
 
     return blocker
 
@@ -134,6 +146,56 @@ def only(chosen: Chosen, found: Iterable[IndexedFile | Unit]) -> Iterator[Indexe
     for one in found:
         if all(map(chosen, one.files)) if isinstance(one, Unit) else chosen(one):
             yield one
+
+
+def notices_of(
+    config: Config, ledger: Ledger | None, now: int, today: int | None = None
+) -> Callable[[IndexedFile], str | None] | None:
+    """Return what keeps files that want a notice first, at `now` (Unix seconds); None where no class does.
+
+    A forecast says what time it is `today`; where somebody hears notices, those still missing are published by then.
+    """
+    told_by = today if config.notify is not None else None
+    return notice_blockers(
+        config.classes, ledger.notice if ledger is not None else lambda _path: None, now, told_by=told_by
+    )
+
+
+def evictable(
+    reader: Reader, holding: Holding, ledger: Ledger | None, now: int, against: Callable[[Unit], Unit]
+) -> Iterable[IndexedFile | Unit]:
+    """Return the files of a class or child that may give way, as `files_of` does.
+
+    Of a class that wants notices only those of which one has been out long enough: costs what was named, not what
+    there is.
+    """
+    rule = holding.rule
+    if rule.warn_before is None or rule.unit == "child":
+        return files_of(reader, holding, against)
+    paths = () if ledger is None else ledger.named(rule.name, now - rule.warn_before)
+    found = (reader.file(path) for path in paths)
+    mine = (
+        file
+        for file in found
+        if file is not None
+        and file.class_name == rule.name
+        and file.clock is not None
+        and (holding.child is None or rule.child_of(file.directory) == holding.child)
+    )
+    return sorted(mine, key=order_key(rule))
+
+
+def _evictable(
+    reader: Reader,
+    holding: Holding,
+    ledger: Ledger | None,
+    now: int,
+    today: int | None,
+    against: Callable[[Unit], Unit],
+) -> Iterable[IndexedFile | Unit]:
+    if today is None:
+        return evictable(reader, holding, ledger, now, against)
+    return files_of(reader, holding, against)
 
 
 def files_of(reader: Reader, holding: Holding, against: Callable[[Unit], Unit]) -> Iterable[IndexedFile | Unit]:

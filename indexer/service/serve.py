@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from indexer.config.model import HttpConfig
 from indexer.service import offered, operations  # noqa: F401 - they register what the sockets answer
+from indexer.service.alerts import Alerts
 from indexer.service.control import ControlSocket
 from indexer.service.daemon import Service
 from indexer.service.http import http_server
+from indexer.service.noticing import Noticer
 from indexer.service.publish import Publisher
 from indexer.service.quota_watch import QuotaWatch
 from indexer.service.reload import Reload
@@ -72,7 +74,10 @@ def serve(
                 service.reload.on_change = lambda new: _tell(followers, new)
             sampler = Sampler(store, ready=lambda: service.board.snapshot.ready, clock=clock)
             followers.append(stack.enter_context(sampler).adopt)
+            followers.append(stack.enter_context(Alerts(store, service, clock=clock)).adopt)
             if schedule:
+                noticer = Noticer(store, ready=lambda: service.board.snapshot.ready, clock=clock)
+                followers.append(stack.enter_context(noticer).adopt)
                 quotas = QuotaWatch(store, ready=lambda: service.board.snapshot.ready, clock=clock)
                 service.on_change = stack.enter_context(quotas).poke
                 followers.append(quotas.adopt)

@@ -12,6 +12,7 @@ from indexer.index.queries import Reader
 from indexer.index.views import install
 from indexer.service.client import NoServiceError, request
 from indexer.service.jobs import rows_without_service
+from indexer.service.noticing import notices_document
 from indexer.service.state import Snapshot
 from indexer.units import text_of
 
@@ -42,6 +43,7 @@ def status(store: Store, now: float, timeout: float = 5.0) -> dict[str, Any]:
         "jobs": rows_without_service(store) if state["state"] == "stopped" else [],
         **state,
         "trash_bytes": _trash_bytes(store),
+        "notices": notices_document(store),
     }
     try:
         with Reader.open(store.index_path) as reader:

@@ -261,7 +261,7 @@ def test_a_removed_path_in_words() -> None:
         "kind": "expire", "trigger": "schedule", "user": "media", "bytes": 2048, "allocated": 4096,
         "restorable_until": NOW + DAY, "restored_to": None,
     }  # fmt: skip
-    facts = {"path": "uploads/a", "kind": None, "rule": None, "clock_at": None, "expires_at": None}
+    facts = {"path": "uploads/a", "kind": None, "rule": None, "clock_at": None, "expires_at": None, "notice": None}
     assert list(explain_lines({**facts, "blockers": ["not_indexed"], "removed": removed}, NOW))[2:] == [
         "  removed    trashed 2027-01-15T07:59:00Z (1m ago), 2.0 KiB, by run 3",
         "  why        class uploads, expired since 2027-01-14T08:00:00Z (ttl 7d)",

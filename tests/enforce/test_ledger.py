@@ -13,6 +13,7 @@ import pytest
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.protection import Protection
 from indexer.enforce.rows import Intent
+from indexer.enforce.schema import VERSION
 from indexer.errors import LedgerError
 from tests.enforce.arena import Arena
 
@@ -38,7 +39,7 @@ def test_durable_at_every_commit(tmp_path: Path) -> None:
         asked = {
             name: ledger._query(f"PRAGMA {name}")[0][0] for name in ("journal_mode", "synchronous", "user_version")
         }
-    assert asked == {"journal_mode": "truncate", "synchronous": 2, "user_version": 3}
+    assert asked == {"journal_mode": "truncate", "synchronous": 2, "user_version": VERSION}
 
 
 def test_two_batches_cost_three_commits(arena: Arena) -> None:
@@ -65,12 +66,18 @@ def test_a_ledger_of_schema_1_is_upgraded(tmp_path: Path, read_only: bool) -> No
         connection.execute("DROP INDEX action_child")
         connection.execute("ALTER TABLE action DROP COLUMN child")
         connection.execute("ALTER TABLE action DROP COLUMN trash_ttl")
-        connection.execute("DELETE FROM schema_migration WHERE name >= '0002'")
+        connection.execute("DROP INDEX action_recreated")
+        connection.execute("DROP INDEX notice_class")
+        connection.execute("DROP INDEX notice_goes_at")
+        connection.execute("ALTER TABLE action DROP COLUMN recreated_at")
+        for column in ("clock_at", "inode", "birth_ns", "reason"):
+            connection.execute(f"ALTER TABLE notice DROP COLUMN {column}")
+        connection.execute("DELETE FROM schema_migration WHERE name > '0002'")
         connection.execute("PRAGMA user_version = 1")
     connection.close()
     with Ledger.open(path, ballast=False, read_only=read_only) as ledger:
         assert [(action.path, action.trash_ttl) for action in ledger.actions(run)] == [(b"a", None)]
-        assert ledger._query("PRAGMA user_version") == [(3,)]
+        assert ledger._query("PRAGMA user_version") == [(VERSION,)]
 
 
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def test_a_file_that_is_due() -> None:
         "clocks": {"mtime": NOW - 9 * DAY, "atime": NOW - 4 * DAY, "first_seen": NOW - 5 * DAY},
         "clock_at": NOW - 4 * DAY,
         "expires_at": NOW - DAY,
+        "goes_at": NOW - DAY,
+        "notice": None,
         "rule": {
             "class": "cache",
             "match": ["cache/**"],
@@ -41,6 +43,7 @@ def test_a_file_that_is_due() -> None:
             "min_age": 0,
             "action": "trash",
             "trash_ttl": DAY,
+            "warn_before": None,
         },
         "blockers": [],
     }

@@ -32,6 +32,8 @@ def test_a_file_by_access(store: Store) -> None:
         "clocks": {"mtime": at, "atime": NOW - DAY, "first_seen": at},
         "clock_at": NOW - DAY,
         "expires_at": NOW + 2 * DAY,
+        "goes_at": NOW + 2 * DAY,
+        "notice": None,
         "rule": {
             "class": "cache",
             "match": ["cache/**"],
@@ -42,6 +44,7 @@ def test_a_file_by_access(store: Store) -> None:
             "min_age": 0,
             "action": "delete",
             "trash_ttl": None,
+            "warn_before": None,
         },
         "blockers": ["not_due"],
         "bytes": 1000,
