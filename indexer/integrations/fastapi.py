@@ -26,22 +26,38 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
     from indexer.manager import StorageManager
 
     Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-def lifespan(store: str | os.PathLike[str], inner: Lifespan | None = None, *, schedule: bool = True) -> Lifespan:
+def lifespan(
+    store: str | os.PathLike[str],
+    inner: Lifespan | None = None,
+    *,
+    schedule: bool = True,
+    scheduler: AsyncIOScheduler | None = None,
+) -> Lifespan:
     """Return a lifespan that runs the service of `store` beside the application; `inner` is the application's own.
 
-    The application starts at once: until the first scan is complete `/health` says `reconciling`. Raises (when the
-    application starts) what `StorageManager` raises.
+    The application starts at once: until the first scan is complete `/health` says `reconciling`. The store's schedule
+    wakes up in the application's loop, by `scheduler` if it has an APScheduler already (which stays its own to start
+    and to end), else by one that is `app.state.indexer_scheduler`; what it starts runs in threads. `schedule` False
+    leaves it out. Raises (when the application starts) what `StorageManager` raises.
     """
 
     @asynccontextmanager
     async def run(app: Any) -> AsyncIterator[Any]:
-        worker = await run_in_threadpool(Worker, store, schedule=schedule)
+        from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+        waking = scheduler or AsyncIOScheduler(timezone="UTC")
+        worker = await run_in_threadpool(Worker, store, schedule=schedule, scheduler=waking)
         app.state.indexer, app.state.indexer_worker = worker.manager, worker
+        app.state.indexer_scheduler = waking
+        if scheduler is None:
+            waking.start()
         worker.__enter__()
         try:
             if inner is None:
@@ -51,6 +67,8 @@ def lifespan(store: str | os.PathLike[str], inner: Lifespan | None = None, *, sc
                     yield state
         finally:
             await run_in_threadpool(worker.__exit__, None, None, None)
+            if scheduler is None:
+                waking.shutdown(wait=False)
 
     return run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from indexer.errors import BusyError, IndexerError
 from indexer.manager import StorageManager
@@ -32,10 +32,14 @@ class Worker:
     The kernel gives the lock back when its holder dies, however that happens; then one of the others takes over.
     """
 
-    def __init__(self, store: str | os.PathLike[str], *, schedule: bool = True) -> None:
-        """Raises what `StorageManager` raises. `schedule` False leaves cleanup to somebody else."""
+    def __init__(self, store: str | os.PathLike[str], *, schedule: bool = True, scheduler: Any = None) -> None:
+        """Raises what `StorageManager` raises. `schedule` False leaves cleanup to somebody else.
+
+        `scheduler` is an APScheduler of the application's that the store's schedule joins while this is the service.
+        """
         self.manager = StorageManager(store)
         self._schedule = schedule
+        self._scheduler = scheduler
         self._stopping = threading.Event()
         self._service: Service | None = None
         self._thread = threading.Thread(target=self._run, name="indexer-worker", daemon=True)
@@ -70,7 +74,7 @@ class Worker:
             service = self._service = service_of(self.manager.store)
             try:
                 if not self._stopping.is_set():
-                    serve(self.manager.store, service, schedule=self._schedule)
+                    serve(self.manager.store, service, schedule=self._schedule, scheduler=self._scheduler)
             except BusyError:
                 pass  # another process is the service; this one is its client
             except (IndexerError, OSError) as error:

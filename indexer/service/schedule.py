@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,10 +57,12 @@ class Schedule:
         clock: Callable[[], float] = time.time,
         heartbeat: float = HEARTBEAT,
         on_result: Callable[[str, dict[str, Any]], None] = lambda _name, _result: None,
+        scheduler: Any = None,
     ) -> None:
         """`service` is the store's own in this process; without one only removal is done, not `reconcile`.
 
-        `on_result` gets (job, result document) after each run, in the job's thread.
+        `on_result` gets (job, result document) after each run, in the job's thread. `scheduler` is an application's own
+        APScheduler, an `AsyncIOScheduler` in its loop for one: it wakes up there, and jobs run in threads all the same.
         """
         self._store = store
         self._service = service
@@ -72,6 +75,7 @@ class Schedule:
         self._trouble: dict[str, str] = {}
         self._reconcile = Last(0, None, None)
         self._stopping = threading.Event()
+        self._given = scheduler
         self._scheduler: Any = None
         self._shared: Any = None
 
@@ -81,7 +85,7 @@ class Schedule:
         """Start; without jobs nothing is started, and APScheduler is not even imported."""
         if self._jobs:
             _RUNNING[self._store.id] = self
-            self._scheduler = self._start(None)
+            self._scheduler = self._start(None) if self._given is None else self._join(self._given)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,6 +93,9 @@ class Schedule:
         self._stopping.set()
         if _RUNNING.get(self._store.id) is self:
             del _RUNNING[self._store.id]
+        if self._given is not None and self._scheduler is not None:
+            self._leave(self._given)
+            self._scheduler = None
         for scheduler in (self._scheduler, self._shared):
             if scheduler is not None and scheduler.running:
                 scheduler.shutdown(wait=True)
@@ -103,16 +110,28 @@ class Schedule:
             executors={"default": ThreadPoolExecutor(len(self._jobs) + 1)},
             **({"jobstores": {"default": shared}} if shared is not None else {}),
         )
-        if shared is None:
+        self._add_jobs(scheduler, "default", shared=shared is not None)
+        scheduler.start()
+        return scheduler
+
+    def _add_jobs(self, scheduler: Any, executor: str, *, shared: bool) -> None:
+        common: dict[str, Any] = {
+            "executor": executor,
+            "replace_existing": True,
+            "coalesce": True,
+            "max_instances": 1,
+            "misfire_grace_time": None,
+        }
+        if not shared:
             scheduler.add_job(
                 self._look,
                 "interval",
                 seconds=self._heartbeat,
                 next_run_time=datetime.now(UTC),  # first of all, what was missed
-                coalesce=True,
-                misfire_grace_time=None,
+                id=f"{self._store.id}.look",
+                **common,
             )
-        if (shared is None) == (self._config.jobstore is None):
+        if shared == (self._config.jobstore is not None):
             for name, when in self._jobs.items():
                 scheduler.add_job(
                     "indexer.service.schedule:fire",
@@ -120,13 +139,31 @@ class Schedule:
                     args=(self._store.id, name),
                     id=f"{self._store.id}.{name}",
                     name=name,
-                    replace_existing=True,
-                    coalesce=True,
-                    max_instances=1,
-                    misfire_grace_time=None,
+                    **common,
                 )
-        scheduler.start()
+
+    def _join(self, scheduler: Any) -> Any:
+        """Put the jobs into an application's scheduler, with threads of their own: removal never blocks its loop."""
+        from apscheduler.executors.pool import ThreadPoolExecutor
+
+        alias = self._alias
+        scheduler.add_executor(ThreadPoolExecutor(len(self._jobs) + 1), alias)
+        self._add_jobs(scheduler, alias, shared=False)
         return scheduler
+
+    def _leave(self, scheduler: Any) -> None:
+        """Take the jobs out again and wait for those under way; what the application has in it goes on."""
+        from apscheduler.jobstores.base import JobLookupError
+
+        for name in ("look", *self._jobs):
+            with suppress(JobLookupError):  # the application has shut its scheduler down, or emptied it
+                scheduler.remove_job(f"{self._store.id}.{name}")
+        with suppress(KeyError):
+            scheduler.remove_executor(self._alias)
+
+    @property
+    def _alias(self) -> str:
+        return f"indexer.{self._store.id}"
 
     def _look(self) -> None:
         """See to the shared store and to what is due."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from indexer.config.model import HttpConfig
 from indexer.service import offered, operations  # noqa: F401 - they register what the sockets answer
@@ -55,11 +55,12 @@ def serve(
     schedule: bool = True,
     http: str | None = None,
     on_listening: Callable[[str], None] = lambda _: None,
+    scheduler: Any = None,
 ) -> None:
     """Hold the store's lock, answer its control socket, and bring what happens into its index, until `service.stop`.
 
     The configuration's schedule runs beside it, unless `schedule` is False, and its HTTP, at `http` if that is given;
-    `on_listening` gets where.
+    `on_listening` gets where. `scheduler` is an APScheduler of the application's that the schedule joins.
     Where `[service]` says so, a second socket answers others.
     Raises BusyError when another service or scan holds the store, and whatever waiting cannot mend.
     """
@@ -82,7 +83,7 @@ def serve(
                 service.on_change = stack.enter_context(quotas).poke
                 followers.append(quotas.adopt)
             if schedule and store.config.schedule.jobs():
-                timetable = stack.enter_context(Schedule(store, service, clock=clock))
+                timetable = stack.enter_context(Schedule(store, service, clock=clock, scheduler=scheduler))
                 service.jobs = timetable.rows
                 followers.append(timetable.adopt)
             if (publication := store.config.publish) is not None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from indexer.enforce import hooks
 from indexer.store import Store, initialise_store, open_store
 from tests.program import PATIENCE, REPOSITORY
 from tests.waiting import until
@@ -153,4 +155,59 @@ def test_the_application_keeps_its_own_lifespan(store: Store) -> None:
 
     asyncio.run(life())
     assert seen == ["begun", "ended"]
+    assert store.service_pid() is None
+
+
+def test_the_schedule_wakes_up_in_the_loop_and_removes_in_threads(store: Store) -> None:
+    """An AsyncIOScheduler of the application's own: its jobs go on, the store's come and go with the service.
+
+    While a removal stands still, the loop does not.
+    """
+    from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+    from indexer.integrations.fastapi import lifespan
+
+    (store.root / "uploads" / "file").write_bytes(b"x")
+    threads: list[threading.Thread] = []
+    released = threading.Event()
+
+    def at(window: str, name: bytes = b"") -> None:
+        del name
+        if window == "run.begun":
+            threads.append(threading.current_thread())
+            assert released.wait(PATIENCE)
+
+    class Plain:
+        class state:  # noqa: N801 - as Starlette calls it
+            pass
+
+    async def life() -> None:
+        ticks: list[str] = []
+
+        async def tick() -> None:
+            ticks.append(threading.current_thread().name)
+
+        scheduler = AsyncIOScheduler(timezone="UTC")
+        scheduler.add_job(tick, "interval", seconds=0.05, id="the application's own")
+        scheduler.start()
+        async with lifespan(store.root, scheduler=scheduler)(Plain):
+            await asyncio.to_thread(until, lambda: threads, "a run of the schedule")
+            assert {job.id.rpartition(".")[2] for job in scheduler.get_jobs()} == {
+                "look",
+                "cleanup",
+                "the application's own",
+            }
+            before = len(ticks)
+            await asyncio.to_thread(until, lambda: len(ticks) > before + 3, "the loop's own work")
+            assert await asyncio.to_thread(os.listdir, store.root / "uploads") == ["file"]
+            released.set()
+            await asyncio.to_thread(until, lambda: os.listdir(store.root / "uploads") == [], "the removal")
+        assert [job.id for job in scheduler.get_jobs()] == ["the application's own"]
+        assert set(ticks) == {threading.main_thread().name}
+        assert threads[0] is not threading.main_thread()
+        scheduler.shutdown()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(hooks, "at", at)
+        asyncio.run(life())
     assert store.service_pid() is None
