@@ -266,8 +266,11 @@ class StorageManager:
         ttl: str | None = None,
         reason: str = "",
         by: str = "",
+        glob: bool = False,
     ) -> list[dict[str, Any]]:
         """Protect files or trees from every removal until a time (Unix seconds), for a duration ("3d"), or for good.
+
+        With `glob` the paths are gitignore-style globs relative to the root: what they match is held, also later.
 
         Returns the holds once no removal that covers them is in flight. Raises UsageError, LedgerError, BusyError.
         """
@@ -275,20 +278,24 @@ class StorageManager:
         from indexer.units import parse_duration
 
         end = int(self._clock()) + parse_duration(ttl) if ttl is not None else None if until is None else int(until)
-        paths = [self.relative(each) for each in (path, *more)]
+        paths = [os.fsencode(each) if glob else self.relative(each) for each in (path, *more)]
         if (remote := self._remote) is not None:
-            return remote.hold(paths, until=end, reason=reason)
-        return hold(self._store, paths, until=end, reason=reason, by=by or _user(), clock=self._clock)
+            return remote.hold(paths, until=end, reason=reason, glob=glob)
+        return hold(self._store, paths, until=end, reason=reason, by=by or _user(), clock=self._clock, glob=glob)
 
     def release(
-        self, path: str | bytes | os.PathLike[str], *more: str | bytes | os.PathLike[str]
+        self, path: str | bytes | os.PathLike[str], *more: str | bytes | os.PathLike[str], glob: bool = False
     ) -> tuple[list[dict[str, Any]], list[bytes]]:
-        """End every hold on exactly these paths; return what is still held in the store, and paths that were not."""
+        """End every hold on exactly these paths or, with `glob`, of these globs, word for word.
+
+        Returns what is still held in the store, and what was not held.
+        """
+        paths = [os.fsencode(each) if glob else self.relative(each) for each in (path, *more)]
         if (remote := self._remote) is not None:
-            return remote.release([self.relative(each) for each in (path, *more)])
+            return remote.release(paths)
         from indexer.service.holding import release
 
-        return release(self._store, [self.relative(each) for each in (path, *more)], clock=self._clock)
+        return release(self._store, paths, clock=self._clock)
 
     def lease(self, path: str | bytes | os.PathLike[str], ttl: str = "1h") -> Lease:
         """Return a context manager: nothing at or below `path` is removed inside of it, though it may not exist yet."""

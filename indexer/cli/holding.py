@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from indexer.units import format_time, parse_duration, parse_time, show_name, sh
         "indexer hold frames/job-17 --ttl 3d --reason 'being reviewed'",
         "indexer hold outputs/final.mp4               until it is released",
         "find uploads -name '*.raw' -print0 | indexer hold --paths-from - -0",
+        "indexer hold --glob '**/*.master.mov'        what matches now, and what will",
     )
 )
 @paths_options
 @click.option("--until", metavar="TIME", help="The hold ends then: ISO 8601, @epoch or +3d.")
 @click.option("--ttl", metavar="AGE", help="The hold ends so much later: 3d, 2h.")
+@click.option("--glob", "is_glob", is_flag=True, help="PATH is a gitignore-style glob, relative to the store.")
 @click.option("--reason", default="", metavar="TEXT", help="Shown by explain and report holds.")
 @common_options
 def hold(
@@ -32,6 +35,7 @@ def hold(
     nul: bool,
     until: str | None,
     ttl: str | None,
+    is_glob: bool,
     reason: str,
 ) -> int:
     """Protect each PATH, a file or a directory with all below, from every removal, also under disk pressure.
@@ -41,10 +45,11 @@ def hold(
     if until is not None and ttl is not None:
         raise UsageError("--until and --ttl both say when the hold ends", remedy="give one of them")
     named = path_operands(paths, paths_from, nul=nul)
-    manager = cli.manager_of(named[0])
+    manager = cli.manager() if is_glob else cli.manager_of(named[0])
     now = time.time()
     end = parse_time(until, now) if until is not None else None if ttl is None else int(now) + parse_duration(ttl)
-    held = manager.hold(*[operand(manager, path) for path in named], until=end, reason=reason)
+    wanted: list[bytes] = [os.fsencode(path) if is_glob else operand(manager, path) for path in named]
+    held = manager.hold(*wanted, until=end, reason=reason, glob=is_glob)
     if cli.out.json:
         cli.out.document({"holds": held})
         return EXIT_DONE
@@ -54,14 +59,16 @@ def hold(
     return EXIT_DONE
 
 
-@click.command(epilog=examples("indexer release frames/job-17"))
+@click.command(epilog=examples("indexer release frames/job-17", "indexer release --glob '**/*.master.mov'"))
 @paths_options
+@click.option("--glob", "is_glob", is_flag=True, help="PATH is the glob that was held, word for word.")
 @common_options
-def release(cli: Cli, paths: tuple[Path, ...], paths_from: Path | None, nul: bool) -> int:
+def release(cli: Cli, paths: tuple[Path, ...], paths_from: Path | None, nul: bool, is_glob: bool) -> int:
     """End every hold on exactly each PATH; exit 1 when one was not held."""
     named = path_operands(paths, paths_from, nul=nul)
-    manager = cli.manager_of(named[0])
-    left, nothing = manager.release(*[operand(manager, path) for path in named])
+    manager = cli.manager() if is_glob else cli.manager_of(named[0])
+    wanted: list[bytes] = [os.fsencode(path) if is_glob else operand(manager, path) for path in named]
+    left, nothing = manager.release(*wanted, glob=is_glob)
     if cli.out.json:
         cli.out.document({"holds": left, "not_held": [text_of(path) for path in nothing]})
     for path in nothing:

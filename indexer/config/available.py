@@ -11,7 +11,6 @@ NOT_YET = frozenset(
     {
         "store.ignore_readers",
         "class.unit=child",
-        "holds",
         "ledger",
     }
 )

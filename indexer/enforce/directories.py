@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
 
 from indexer.enforce import hooks
 from indexer.enforce.places import Place, Places, describe, object_of
 from indexer.syscalls.beneath import open_beneath
 from indexer.syscalls.flock import locked
 from indexer.syscalls.stat import stat_fd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MOVED = {errno.ELOOP, errno.ENOTDIR, errno.EAGAIN}
 
@@ -27,8 +31,10 @@ class Blocked(Exception):  # noqa: N818 - an answer, not an error
 class Directories:
     """Opens directories for one run, remembering for one batch (about a second) what lies above them."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, held: Callable[[int], bool] | None = None) -> None:
+        """`held` tells whether the directory of a descriptor carries the attribute that holds all below it."""
         self._places = places
+        self._held = held
         self._above: dict[bytes, str | None] = {}
 
     def forget(self) -> None:
@@ -79,6 +85,8 @@ class Directories:
     def _why(self, fd: int) -> str | None:
         if object_of(stat_fd(fd)) in self._places.protected:
             return "protected"
+        if self._held is not None and self._held(fd):
+            return "held"
         return "locked" if locked(fd) else None
 
     def _blocked_above(self, directory: bytes) -> str | None:

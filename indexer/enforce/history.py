@@ -117,12 +117,16 @@ class History(Database):
         Whoever has just recorded a hold waits for this to become False; a run looks at the holds after each commit
         of intents, so that one of the two always sees the other.
         """
+        below = path + b"/" if path else b""
+        return any(found == path or (tree and found.startswith(below)) for found in self.under_way())
+
+    def under_way(self) -> Iterator[bytes]:
+        """Yield the paths of open intents: removals that may be under way."""
         rows = self._query(
             "SELECT path, path_bytes FROM action WHERE run_id IN (SELECT id FROM run WHERE finished IS NULL)"
             " AND outcome IS NULL"
         )
-        below = path + b"/" if path else b""
-        return any(found == path or (tree and found.startswith(below)) for found in (path_of(*row) for row in rows))
+        return (path_of(*row) for row in rows)
 
     def _runs(self, statement: str, values: tuple[Any, ...]) -> list[RunRow]:
         return [run_of(row) for row in self._query(statement, values)]

@@ -22,7 +22,10 @@ class Holds(Database):
         return [Hold(row[0], path_of(row[1], row[2]), *row[3:]) for row in rows]
 
     def add_hold(self, path: bytes, kind: str, *, until: int | None, reason: str, by: str, now: float) -> int:
-        """Protect a `file`, or a `tree` and all below it, until a time or (None) until released; return its id."""
+        """Protect a `file`, a `tree` and all below it, or what a `glob` matches; return the hold's id.
+
+        Until a time (Unix seconds) or (None) until released.
+        """
         row = (*path_columns(path), kind, until, reason, by, int(now))
         statement = (
             'INSERT INTO hold (path, path_bytes, kind, until, reason, "by", created) VALUES (?, ?, ?, ?, ?, ?, ?)'
@@ -63,6 +66,8 @@ class Holds(Database):
 
     def protection(self, now: float) -> Protection:
         """Return the holds and leases in force at `now`, ready for many look-ups."""
-        holds = [(hold.path, hold.kind == "tree", "held") for hold in self.holds(now)]
+        found = self.holds(now)
+        holds = [(hold.path, hold.kind == "tree", "held") for hold in found if hold.kind != "glob"]
         leases = self._query("SELECT path, path_bytes FROM lease WHERE expires > ?", (int(now),))
-        return Protection([*holds, *((path_of(*row), True, "leased") for row in leases)])
+        globs = [hold.path for hold in found if hold.kind == "glob"]
+        return Protection([*holds, *((path_of(*row), True, "leased") for row in leases)], globs)

@@ -30,11 +30,20 @@ _QUIET = getattr(os, "O_NOATIME", 0)
 _BILLION = 1_000_000_000
 
 
-def pin(dir_fd: int, device: tuple[int, int], victim: Victim, recheck: Recheck, now: int, owner: bytes) -> bool:
+def pin(
+    dir_fd: int,
+    device: tuple[int, int],
+    victim: Victim,
+    recheck: Recheck,
+    now: int,
+    owner: bytes,
+    held: Callable[[int], bool] | None = None,
+) -> bool:
     """Hold the victim so that it can be renamed; False with its outcome set when it stays.
 
-    `device` is the directory's, `now` in Unix seconds, `owner` from `lease.signals_here()`. Raises OSError with EMFILE
-    or ENFILE when there are no descriptors left: give some back and try again.
+    `device` is the directory's, `now` in Unix seconds, `owner` from `lease.signals_here()`, `held` tells whether the
+    object of a descriptor carries the attribute that holds it. Raises OSError with EMFILE or ENFILE when there are no
+    descriptors left: give some back and try again.
     """
     try:
         fd = os.open(victim.name, _PIN, dir_fd=dir_fd)
@@ -58,6 +67,9 @@ def pin(dir_fd: int, device: tuple[int, int], victim: Victim, recheck: Recheck, 
         kind = LEASES.get(victim.remove.rule.skip_in_use)
         # A symlink cannot be open, so nobody can be using it.
         if kind is not None and stat.S_ISREG(st.mode) and not _take_lease(victim, kind, owner):
+            return False
+        if held is not None and held(victim.fd):
+            victim.keep("held")
             return False
     except OSError as error:
         if error.errno in NO_DESCRIPTORS:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from indexer.policy.globs import CODEC, Globs, text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -11,10 +13,12 @@ if TYPE_CHECKING:
 class Protection:
     """The holds and leases of one moment. A path is a file's or a tree's; a tree covers all below it."""
 
-    __slots__ = ("_files", "_trees")
+    __slots__ = ("_files", "_globs", "_trees")
 
-    def __init__(self, entries: Iterable[tuple[bytes, bool, str]]) -> None:
-        """`entries` are (path, tree, "held" | "leased")."""
+    def __init__(self, entries: Iterable[tuple[bytes, bool, str]], globs: Iterable[bytes] = ()) -> None:
+        """`entries` are (path, tree, "held" | "leased"), `globs` gitignore-style globs that hold what they match."""
+        patterns = tuple(glob.decode(*CODEC) for glob in globs)
+        self._globs = Globs(patterns, "hold") if patterns else None
         self._files: dict[bytes, str] = {}
         self._trees: dict[bytes, str] = {}
         for path, tree, blocker in entries:
@@ -23,7 +27,7 @@ class Protection:
                 kind[path] = blocker
 
     def __bool__(self) -> bool:
-        return bool(self._files or self._trees)
+        return bool(self._files or self._trees or self._globs)
 
     def blocker(self, path: bytes) -> str | None:
         """Return "held" or "leased" when something covers `path` (relative to the store), else None."""
@@ -31,6 +35,8 @@ class Protection:
             return None
         if path in self._files:
             return self._files[path]
+        if self._globs is not None and self._globs.cover(text(path)):
+            return "held"
         if not self._trees:
             return None
         if b"" in self._trees:

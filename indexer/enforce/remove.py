@@ -47,9 +47,12 @@ class Remover:
         owner: bytes,
         stop: Callable[[], bool],
         patience: Patience,
+        held: Callable[[int], bool] | None = None,
     ) -> None:
+        """`held` tells whether the object of a descriptor carries the attribute that holds it."""
         self._places = places
-        self._directories = Directories(places)
+        self._directories = Directories(places, held)
+        self._held = held
         self._recheck = recheck
         self._now = now
         self._owner = owner
@@ -129,7 +132,7 @@ class Remover:
         held: list[Victim] = []
         for position, victim in enumerate(victims):
             try:
-                if pin(dir_fd, device, victim, self._recheck, now, self._owner):
+                if pin(dir_fd, device, victim, self._recheck, now, self._owner, self._held):
                     held.append(victim)
             except OSError as error:
                 if held and error.errno in NO_DESCRIPTORS:

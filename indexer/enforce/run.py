@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from indexer.enforce import hooks, system_trash
+from indexer.enforce.attribute import held_by_descriptor
 from indexer.enforce.batches import by_directory, next_size, stages, take
 from indexer.enforce.context import Context, refusal_of
 from indexer.enforce.empty import EmptyDirectories, own_directories
@@ -111,7 +112,8 @@ def execute(
             belongs_of(recheck),
             Pace(rate, stopping),
         )
-        work.remover = Remover(places, recheck, now, owner, work.ends, patience or Patience())
+        held = (lambda fd: held_by_descriptor(fd, now())) if store.config.holds.xattr else None
+        work.remover = Remover(places, recheck, now, owner, work.ends, patience or Patience(), held)
         try:
             work.files()
             work.empty_directories(empty or {})

@@ -22,7 +22,7 @@ _TABLES = """
     CREATE TABLE published (at INTEGER, store TEXT, root TEXT, version TEXT);
     CREATE TABLE _class (id INTEGER PRIMARY KEY, name TEXT UNIQUE, tier TEXT, live INTEGER);
     CREATE TABLE _permission (id INTEGER PRIMARY KEY, mode INTEGER, uid INTEGER, gid INTEGER);
-    CREATE TABLE _hold (path TEXT, tree INTEGER, until INTEGER, reason TEXT, "by" TEXT, lease INTEGER);
+    CREATE TABLE _hold (path TEXT, tree INTEGER, until INTEGER, reason TEXT, "by" TEXT, lease INTEGER, glob INTEGER);
     CREATE TABLE _directory (
         id INTEGER PRIMARY KEY, parent_id INTEGER, depth INTEGER, path TEXT, path_bytes BLOB, dev INTEGER,
         mtime INTEGER, files INTEGER, bytes INTEGER, allocated INTEGER,
@@ -37,8 +37,14 @@ _TABLES = """
 
 _HOLDS = """
     INSERT INTO _hold
-    SELECT path, kind = 'tree', until, reason, "by", 0 FROM ledger.hold UNION ALL
-    SELECT path, 1, expires, '', holder, 1 FROM ledger.lease
+    SELECT path, kind = 'tree', until, reason, "by", 0, kind = 'glob' FROM ledger.hold UNION ALL
+    SELECT path, 1, expires, '', holder, 1, 0 FROM ledger.lease
+"""
+# What a glob holds is written out, since a client knows no globs; until the last of them ends.
+_GLOBS = """
+    INSERT INTO _hold
+    SELECT path, 0, (SELECT CASE WHEN count(*) = count(until) THEN max(until) END FROM _hold WHERE glob), '', '', 1, 0
+    FROM temp.files WHERE held
 """
 
 _DIRECTORIES = f"""
@@ -152,6 +158,8 @@ def copy_index(connection: Any, *, at: int, store: str, root: str, version: str)
     connection.execute("INSERT INTO _permission SELECT id, mode, uid, gid FROM live.permission")
     _directories(connection)
     connection.execute(_FILES)
+    if connection.execute("SELECT 1 FROM _hold WHERE glob LIMIT 1").fetchone() is not None:
+        connection.execute(_GLOBS)
     for name, view in VIEWS.items():
         if name not in _VIEWS:
             _table(connection, name, view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING, Any
 
+from indexer.enforce.attribute import attribute_blocker
 from indexer.index.queries import Reader
 from indexer.index.questions import usage_below
 from indexer.policy.classes import Classifier
@@ -59,6 +60,8 @@ def _file(
 ) -> dict[str, Any]:
     index, aged = classifier.of(file.path)
     rule = None if index is None else classifier.rules[index]
+    if protection is None and store.config.holds.xattr:
+        protection = attribute_blocker(store.root_bytes, now)(file)
     notice = None if ledger is None or rule is None or rule.warn_before is None else ledger.notice(file.path)
     found = explain_file(file, rule, aged=aged, now=now, protection=protection, notice=notice).as_json()
     if store.config.store.mode == "report":

@@ -30,7 +30,7 @@ def open_views(store: Store, now: int) -> Reader:
             reader,
             now=lambda: now,
             ledger=store.ledger_path,
-            protection=_protection(store, now),
+            protection=protection_of(store, now),
             prefixes=prefixes(store.config.classes),
             child_quotas=child_quotas(store.config.classes),
             notice=_notices(store),
@@ -93,7 +93,7 @@ def _notices(store: Store) -> Callable[[bytes], tuple[int, int] | None]:
     return said
 
 
-def _protection(store: Store, now: int) -> Callable[[bytes], str | None]:
+def protection_of(store: Store, now: int) -> Callable[[bytes], str | None]:
     """Return the look-up of holds and leases; the ledger is read at the first question only."""
     blocker: list[Callable[[bytes], str | None]] = []
 

@@ -25,7 +25,7 @@ from indexer.service.client import request, service_running
 from indexer.service.emptied import long_empty
 from indexer.service.forecast import foretell
 from indexer.service.noticing import Told, publish_notices, wants_notices
-from indexer.service.planning import EVERYTHING, Scope, blockers_of, decide_all, notices_of
+from indexer.service.planning import EVERYTHING, Scope, attributes_of, blockers_of, decide_all, notices_of
 from indexer.service.policy import index_policy
 from indexer.service.pressure import Relieving
 from indexer.service.relief import merged
@@ -313,7 +313,7 @@ def _named(plan: Plan, written: Written | None, reader: Reader, ledger: Ledger |
     if written is None:
         return plan
     protection = ledger.protection(plan.now) if ledger is not None else None
-    blockers = blockers_of(reader, protection, notices_of(config, ledger, plan.now))
+    blockers = blockers_of(reader, protection, attributes_of(config, plan.now), notices_of(config, ledger, plan.now))
     return written.skipped(plan, reader, {rule.name: rule for rule in config.classes}, blockers)
 
 

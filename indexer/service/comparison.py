@@ -13,7 +13,7 @@ from indexer.policy.classes import Classifier
 from indexer.policy.clocks import compile_clock, file_clock
 from indexer.policy.plan import Plan, plan
 from indexer.policy.quota import Holding, Place, Used, order_key
-from indexer.service.planning import DAY, blockers_of, decide_all, notices_of
+from indexer.service.planning import DAY, attributes_of, blockers_of, decide_all, notices_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -104,7 +104,7 @@ def _decide_anew(config: Config, reader: Reader, ledger: Ledger | None, now: int
         guards=replace(config.guards, max_files=_WITHOUT_END, max_bytes=_WITHOUT_END),
         live_files=reader.live_files(),
         now=now,
-        blockers=blockers_of(reader, protection, notices_of(config, ledger, now)),
+        blockers=blockers_of(reader, protection, attributes_of(config, now), notices_of(config, ledger, now)),
         rules=config.classes,
         recent={name: files for name, (files, _) in removed.items()},
         holdings=[Holding(rules[name], what, child) for (name, child), what in sorted(used.items(), key=str)],

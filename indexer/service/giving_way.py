@@ -10,7 +10,7 @@ from indexer.policy.quota import Holding, Used
 from indexer.policy.units import cut, regrouped
 from indexer.policy.watermark import filesystem_of, give_way
 from indexer.records import Unit
-from indexer.service.planning import DAY, UnitBlockers, blockers_of, evictable, notices_of, only
+from indexer.service.planning import DAY, UnitBlockers, attributes_of, blockers_of, evictable, notices_of, only
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -60,7 +60,7 @@ def plan_relief(
                 chosen, _here(config, evictable(reader, Holding(rule, Used()), ledger, now, against), name, taken)
             ),
             now=now,
-            blockers=blockers_of(reader, protection, notices_of(config, ledger, now)),
+            blockers=blockers_of(reader, protection, attributes_of(config, now), notices_of(config, ledger, now)),
             on_keep=keep,
         )
     )

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from indexer.enforce.ledger import Ledger
-from indexer.errors import BusyError, IndexerError, UsageError
+from indexer.errors import BusyError, ConfigError, IndexerError, UsageError
+from indexer.policy.globs import Globs, text
 from indexer.syscalls.stat import stat_at
 from indexer.units import show_name, text_of
 
@@ -37,20 +38,25 @@ def hold(
     reason: str,
     by: str,
     clock: Callable[[], float],
+    glob: bool = False,
 ) -> list[dict[str, Any]]:
     """Protect files and trees (paths relative to the root) until `until` (Unix seconds; None: until released).
+
+    With `glob` the paths are gitignore-style globs: they hold what they match, now and later.
 
     Returns the holds once no removal that covers them is in flight. Raises UsageError for an end in the past,
     LedgerError, BusyError when a run does not come to an end (the hold is recorded, and holds for all later runs).
     """
+    matches = [_matcher(path) for path in paths] if glob else []
     now = clock()
     if until is not None and until <= now:
         raise UsageError("the hold would end in the past", remedy="give it a time to come: --until +3d, or --ttl 3d")
     with Ledger.open(store.ledger_path) as ledger:
         for path in paths:
-            ledger.add_hold(path, _kind(store, path), until=until, reason=reason, by=by, now=now)
-        for path in paths:
-            wait_until_free(ledger, path)
+            kind = "glob" if glob else _kind(store, path)
+            ledger.add_hold(path, kind, until=until, reason=reason, by=by, now=now)
+        for number, path in enumerate(paths):
+            wait_until_free(ledger, path, matches[number] if glob else None)
         return [as_json(one) for one in ledger.holds(now) if one.path in set(paths)]
 
 
@@ -143,10 +149,22 @@ def _kind(store: Store, path: bytes) -> str:
         os.close(root)
 
 
-def wait_until_free(ledger: Ledger, path: bytes) -> None:
-    """Return once no removal that covers `path` is in flight. Raises BusyError."""
+def _matcher(glob: bytes) -> Callable[[bytes], bool]:
+    """Return whether a path is held by a glob. Raises UsageError for one that cannot be."""
+    pattern = os.fsdecode(glob)
+    if pattern.startswith("!"):
+        raise UsageError(f"{show_name(glob)}: a hold excepts nothing", remedy="name what is to be kept")
+    try:
+        globs = Globs((pattern,), "hold")
+    except ConfigError as error:
+        raise UsageError(f"{show_name(glob)}: {error.message}", remedy=error.remedy) from error
+    return lambda path: globs.cover(text(path))
+
+
+def wait_until_free(ledger: Ledger, path: bytes, matches: Callable[[bytes], bool] | None = None) -> None:
+    """Return once no removal that covers `path`, or `matches` a path, is in flight. Raises BusyError."""
     deadline = time.monotonic() + PATIENCE
-    while ledger.in_flight(path, tree=True):
+    while ledger.in_flight(path, tree=True) if matches is None else any(map(matches, ledger.under_way())):
         if time.monotonic() > deadline:
             raise BusyError(
                 f"a run is still busy with {show_name(path)}; the hold is recorded and holds from its next batch on",

@@ -26,7 +26,7 @@ from indexer.policy.units import decide_unit, evict_units, files_in
 from indexer.records import NEVER, Unit
 from indexer.reports.holdings import holdings
 from indexer.service.notifying import document, run_command
-from indexer.service.planning import UnitBlockers, blockers_of, files_of
+from indexer.service.planning import UnitBlockers, attributes_of, blockers_of, files_of
 from indexer.units import format_size, format_time, show_text, text_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from indexer.policy.decide import Blockers
     from indexer.policy.units import Going
     from indexer.records import IndexedFile
-    from indexer.rules import Guards, Rule
+    from indexer.rules import Rule
     from indexer.store import Store
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def publish_notices(
 
 
 def coming(
-    reader: Reader, ledger: Ledger, rule: Rule, guards: Guards, now: int, since: int | None = None
+    config: Config, reader: Reader, ledger: Ledger, rule: Rule, now: int, since: int | None = None
 ) -> Iterator[Coming]:
     """Yield what goes from a class until `now` + warn_before (Unix seconds) and was not named; oldest clock first.
 
@@ -140,10 +140,10 @@ def coming(
     """
     horizon = now + (rule.warn_before or 0)
     protection = ledger.protection(now)
-    blockers = blockers_of(reader, protection)
+    blockers = blockers_of(reader, protection, attributes_of(config, now))
     clock = compile_clock(rule)
     if rule.unit == "child":
-        yield from _units(reader, ledger, rule, horizon, UnitBlockers(reader, protection, guards), blockers)
+        yield from _units(reader, ledger, rule, horizon, UnitBlockers(reader, protection, config.guards), blockers)
         return
     if rule.ttl is not None:
         for file in reader.due(rule.name, horizon - rule.ttl, since):
@@ -231,7 +231,7 @@ def _parts(config: Config, reader: Reader, ledger: Ledger, now: int) -> Iterator
             continue
         since: int | None = None
         while True:
-            found = coming(reader, ledger, rule, config.guards, now, since)
+            found = coming(config, reader, ledger, rule, now, since)
             more = False
             for one in found:
                 part.append(one)

@@ -138,6 +138,7 @@ def held(service: Service, arguments: Mapping[str, Any], _progress: Progress) ->
         reason=_text(arguments, "reason", ""),
         by=_peer(arguments).name,
         clock=service.clock,
+        glob=bool(arguments.get("glob")),
     )
     return {"holds": found}
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from indexer.enforce.attribute import attribute_blocker
 from indexer.errors import UsageError
 from indexer.index.unit_queries import due_units, unit_of, units_in_order
 from indexer.policy.notices import notice_blockers
@@ -90,7 +92,7 @@ def decide_all(
         guards=config.guards,
         live_files=reader.live_files(),
         now=now,
-        blockers=blockers_of(reader, protection, notices_of(config, ledger, now, today)),
+        blockers=blockers_of(reader, protection, attributes_of(config, now), notices_of(config, ledger, now, today)),
         rules=config.classes,
         recent={name: files for name, (files, _) in removed.items()},
         limit=scope.limit,
@@ -103,16 +105,21 @@ def decide_all(
 
 
 def blockers_of(
-    reader: Reader, protection: Protection | None, notices: Callable[[IndexedFile], str | None] | None = None
+    reader: Reader,
+    protection: Protection | None,
+    held: Callable[[IndexedFile], str | None] | None = None,
+    notices: Callable[[IndexedFile], str | None] | None = None,
 ) -> Callable[[IndexedFile], str | None]:
     """Return what keeps a file beside its class: a hold, a lease, a directory yet to be verified, a missing notice.
 
-    `notices` is from `notices_of`.
+    `held` is from `attributes_of`, `notices` from `notices_of`.
     """
     unverified = reader.unverified()
 
     def blocker(file: IndexedFile) -> str | None:
         if protection and (word := protection.blocker(file.path)) is not None:
+            return word
+        if held is not None and (word := held(file)) is not None:
             return word
         if unverified(file.directory_id):
             return Blocker.UNVERIFIED
@@ -146,6 +153,11 @@ def only(chosen: Chosen, found: Iterable[IndexedFile | Unit]) -> Iterator[Indexe
     for one in found:
         if all(map(chosen, one.files)) if isinstance(one, Unit) else chosen(one):
             yield one
+
+
+def attributes_of(config: Config, now: int) -> Callable[[IndexedFile], str | None] | None:
+    """Return what keeps files that carry user.indexer.hold; None where the configuration does not honour it."""
+    return attribute_blocker(os.fsencode(config.store.path), now) if config.holds.xattr else None
 
 
 def notices_of(

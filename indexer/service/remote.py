@@ -140,10 +140,12 @@ class Remote:
             **options,
         )
 
-    def hold(self, paths: Sequence[bytes], *, until: int | None, reason: str) -> list[dict[str, Any]]:
+    def hold(
+        self, paths: Sequence[bytes], *, until: int | None, reason: str, glob: bool = False
+    ) -> list[dict[str, Any]]:
         """See `StorageManager.hold`; the hold bears the name of this process's user."""
         held: list[dict[str, Any]] = request(
-            self._store, "hold", PATIENCE * 2, paths=_texts(paths), until=until, reason=reason
+            self._store, "hold", PATIENCE * 2, paths=_texts(paths), until=until, reason=reason, glob=glob
         )["holds"]  # fmt: skip
         return held
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 
 from indexer.enforce import hooks
 from indexer.enforce.ledger import Ledger
-from indexer.errors import UsageError
+from indexer.enforce.rows import Intent
+from indexer.errors import BusyError, UsageError
 from indexer.manager import StorageManager
+from indexer.service import holding
 from indexer.service.holding import Lease
 from indexer.store import initialise_store
+from tests.program import Program
 
 POLICY = """
 [store]
@@ -146,3 +150,105 @@ def test_a_hold_returns_only_when_no_removal_that_covers_it_is_in_flight(
     run.join()
     holder.join()
     assert {path for path in left(manager) if path.startswith("temp/a")} == {"temp/a/1", "temp/a/2"}
+
+
+def test_a_glob_holds_what_matches_now_and_later(manager: StorageManager, tmp_path: Path) -> None:
+    """By the language of `match`; the published copy shows single files as held."""
+    held = manager.hold("**/[12]", glob=True, reason="masters")
+    assert [(one["path"], one["kind"]) for one in held] == [("**/[12]", "glob")]
+    assert planned(manager) == {"temp/b/3", "temp/b/4", "temp/5", "temp/6"}
+    manager.export(tmp_path / "copy.db")
+    with sqlite3.connect(tmp_path / "copy.db") as copy:
+        assert copy.execute("SELECT path FROM files WHERE held ORDER BY 1").fetchall() == [("temp/a/1",), ("temp/a/2",)]
+        assert copy.execute("SELECT path, reason FROM holds").fetchall() == [("**/[12]", "masters")]
+    copy.close()
+    result = manager.run_cleanup()
+    assert (result["files_removed"], result["kept"]) == (4, {"held": 2})
+    assert manager.release("**/[12]", glob=True)[1] == []
+    assert planned(manager) == {"temp/a/1", "temp/a/2"}
+
+
+@pytest.mark.parametrize("glob", ["!temp/**", "temp/[", ""])
+def test_a_glob_that_cannot_be_is_an_error(manager: StorageManager, glob: str) -> None:
+    """Nobody shall believe that it holds."""
+    with pytest.raises(UsageError):
+        manager.hold(glob, glob=True)
+    assert len(planned(manager)) == 6
+
+
+def test_a_glob_waits_for_removals_that_match(manager: StorageManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a path does: afterwards each file is gone or safe."""
+    monkeypatch.setattr(holding, "PATIENCE", 0.1)
+    with Ledger.open(manager.store.ledger_path) as ledger:
+        run = ledger.begin_run("cleanup", "command", user="me", mode="enforce", policy="p", now=time.time())
+        figures = (0, 0, 1, 0, 0, 0, 0, 0, 0, None, None, None, "t")
+        ledger.intents(run, [Intent(1, "temp/a/1", None, "", "temp", "trash", "expired", *figures)])
+    manager.hold("temp/b/*", glob=True)
+    with pytest.raises(BusyError):
+        manager.hold("temp/?/1", glob=True)
+
+
+@pytest.fixture
+def honoured(manager: StorageManager) -> StorageManager:
+    """The store, with `[holds] xattr` on, where the filesystem has attributes."""
+    try:
+        os.setxattr(manager.store.root / "temp/5", "user.probe", b"")
+    except OSError:
+        pytest.skip("user attributes on the temporary filesystem")
+    (manager.store.root / "indexer.toml").write_text(POLICY + "[holds]\nxattr = true\n")
+    return StorageManager(manager.store.root)
+
+
+def test_the_attribute_is_ignored_unless_the_configuration_honours_it(manager: StorageManager) -> None:
+    """Else any user could keep his files for ever."""
+    try:
+        os.setxattr(manager.store.root / "temp/5", "user.indexer.hold", b"")
+    except OSError:
+        pytest.skip("user attributes on the temporary filesystem")
+    assert manager.run_cleanup()["files_removed"] == 6
+
+
+def test_a_file_or_directory_with_the_attribute_stays(honoured: StorageManager) -> None:
+    """A directory covers all below; `until=` ends it; explain says so."""
+    root = honoured.store.root
+    os.setxattr(root / "temp/a", "user.indexer.hold", b"thesis")
+    os.setxattr(root / "temp/5", "user.indexer.hold", b"until=2999-01-01 for the review")
+    os.setxattr(root / "temp/6", "user.indexer.hold", b"until=2001-01-01")
+    os.setxattr(root / "temp/b/3", "user.indexer.hold", b"until=+3d")
+    assert planned(honoured) == {"temp/b/4", "temp/6"}
+    assert honoured.explain("temp/a/1")["blockers"] == ["held"]
+    result = honoured.run_cleanup()
+    assert (result["files_removed"], result["kept"]) == (2, {"held": 4})
+    assert left(honoured) == {"temp/a/1", "temp/a/2", "temp/5", "temp/b/3"}
+
+
+@pytest.mark.parametrize("where", ["temp/5", "temp/a", "temp"])
+def test_the_attribute_is_asked_for_again_at_the_removal(
+    honoured: StorageManager, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Set after the plan was made, on the file, its directory, or above: the object itself is asked."""
+
+    def set_it(window: str, _name: bytes = b"") -> None:
+        if window == "ledger.after":
+            os.setxattr(honoured.store.root / where, "user.indexer.hold", b"")
+
+    monkeypatch.setattr(hooks, "at", set_it)
+    result = honoured.run_cleanup()
+    kept = {"temp/5": 1, "temp/a": 2, "temp": 6}[where]
+    assert (result["files_removed"], result["kept"]) == (6 - kept, {"held": kept})
+
+
+def test_holds_are_absolute_under_pressure_and_against_yes(honoured: StorageManager, program: Program) -> None:
+    """A watermark that can never be satisfied, a quota of nothing, --yes: held, leased and marked files stay."""
+    root = honoured.store.root
+    quota = POLICY.replace('min_age = "1s"', 'min_age = "1s"\nquota = { high = "1KiB", order = "size" }')
+    mark = '[watermark]\nmin_free = { at = "1PiB", until = "2PiB" }\norder = ["temp"]\n'
+    (root / "indexer.toml").write_text(quota + mark + "[holds]\nxattr = true\n")
+    manager = StorageManager(root)
+    os.setxattr(root / "temp/b", "user.indexer.hold", b"")
+    manager.hold("temp/5")
+    manager.hold("temp/[6]", glob=True)
+    with manager.lease("temp/a", ttl="1h"):
+        done = program.json("cleanup", "--yes", root)
+        assert done["watermarks"][0]["stopped"] == "exhausted"
+        assert (done["files_removed"], len(left(manager))) == (0, 6)
