@@ -9,7 +9,6 @@ from __future__ import annotations
 
 NOT_YET = frozenset(
     {
-        "store.ignore_readers",
         "class.unit=child",
         "ledger",
     }

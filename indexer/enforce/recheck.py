@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from indexer.policy.plan import recheck
@@ -40,12 +41,16 @@ class _OneDirectory:
 class Rechecker:
     """The policy as it is at the moment of acting."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, *, heard: bool = False) -> None:
+        """`heard`: a service tells uses and leaves out those of ignored programs (`index.hearing`)."""
+        self._heard = heard
         self._remembering = cast("Classifier", _OneDirectory(classifier))
         self._classifier = classifier
 
     def __call__(self, planned: Remove, path: bytes, fresh: IndexedFile, now: int) -> str | None:
         """Return why the file stays, or None: `policy.plan.recheck` for the store's current policy."""
+        if self._heard and fresh.ctime == planned.file.ctime:  # a later st_atime alone is no use then
+            fresh = replace(fresh, atime=planned.file.atime, used_at=planned.file.used_at)
         return recheck(planned.rule, self._remembering, path, fresh, now, planned)
 
     def belongs(self, rule: Rule, path: bytes) -> bool:
@@ -58,9 +63,9 @@ class Rechecker:
         return not (rules.ignores_files and rules.ignored(name, False))
 
 
-def rechecker(classifier: Classifier) -> Rechecker:
-    """Return the `recheck` that `execute` wants."""
-    return Rechecker(classifier)
+def rechecker(classifier: Classifier, *, heard: bool = False) -> Rechecker:
+    """Return the `recheck` that `execute` wants; `heard` as in `Rechecker`."""
+    return Rechecker(classifier, heard=heard)
 
 
 def belongs_of(recheck: Recheck) -> Belongs:

@@ -19,6 +19,7 @@ from indexer.index.database import connect_writer, damage_is_an_error, transacti
 from indexer.index.directories import Directories
 from indexer.index.doubts import Doubts
 from indexer.index.files import Files
+from indexer.index.hearing import Hearing
 from indexer.index.hints import Hints
 from indexer.index.limbo import Limbo
 from indexer.index.links import Links
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BUDGET", "Applied", "Index"]
 
+LOSSES = {"overflow", "folded"}
+"""Reasons of a rescan that come with lost uses."""
 BUDGET = 5_000
 """Names listed in one transaction beside the events: bounds their lag."""
 
@@ -64,13 +67,15 @@ class Index:
         exempt: frozenset[tuple[int, int]] = frozenset(),
         own_file: bytes | None = None,
         access_resolution: int = 60,
+        ignores_readers: bool = False,
         now: float,
     ) -> None:
         """Open the index at `path` over opened filesystems, the root's first.
 
         `exempt` holds (st_dev, inode) of the control directory and the configuration file, `own_file` is the latter's
         name where it lies in the root (an editor replaces its inode), `access_resolution` is in seconds, `now` is Unix
-        seconds. Raises IndexDatabaseError.
+        seconds. With `ignores_readers` st_atime counts only where nobody listened (`index.hearing`). Raises
+        IndexDatabaseError.
         """
         self.path = path
         exempt = frozenset((dev, signed(inode)) for dev, inode in exempt)
@@ -87,6 +92,9 @@ class Index:
         except BaseException:
             connection.close()
             raise
+        telling = getattr(self.watcher, "tells_readers", False)
+        self.hearing = Hearing(self.meta, int(now), listening=telling) if ignores_readers else None
+        """When uses were told by somebody who knows who read; None where every st_atime counts."""
         self._agings = agings
         self._turn = turn = Turn(int(now), bulk=not derived.complete(connection))
         self._pass: str | None = None
@@ -104,8 +112,9 @@ class Index:
         self._writes = Writes(connection, turn, agings)
         self._links = Links(connection, self.directories, turn)
         self._files = Files(
-            connection, self.directories, self._writes, self._links, turn, agings, exempt=exempt, own_file=own_file
-        )
+            connection, self.directories, self._writes, self._links, turn, agings, exempt=exempt, own_file=own_file,
+            hearing=self.hearing,
+        )  # fmt: skip
         children = Children(connection, self.directories, self._limbo, self.backlog, self.by_directory, turn, exempt)
         compare = Comparer(
             connection,
@@ -212,6 +221,8 @@ class Index:
         directory_id = self.directories.id_of(rescan.directory)
         if directory_id is None:
             return
+        if self.hearing is not None and rescan.reason in LOSSES:
+            self.hearing.lost(self._turn.now)
         if directory_id == ROOT_ID and rescan.tree and self._pass in {None, "requested"}:
             self._pass = rescan.reason or "requested"
             self._lister.root_listed = False
@@ -330,8 +341,11 @@ class Index:
             self._ahead.abandon()
             self._lister.names = 0
         done = self._turn.done
-        if batch.hints and (done.added or done.updated or done.removed):
+        changed = bool(batch.hints) and bool(done.added or done.updated or done.removed)
+        if changed:
             self.meta.set("last_event", str(self._turn.now))
+        if self.hearing is not None and batch.drained:
+            self.hearing.heard(self._turn.now, note=changed)
 
     @property
     def _doubtful(self) -> bool:

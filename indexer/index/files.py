@@ -10,9 +10,12 @@ from indexer.events import ROOT_ID
 from indexer.index.children import Child
 from indexer.index.history import History, Past
 from indexer.index.rows import (
+    ATIME,
+    BIRTH_AFTER,
     CHARGED,
     CLASS,
     CLOCK,
+    CTIME_AFTER,
     DIRECTORY,
     FAR,
     FIRST_SEEN,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
     from indexer.index.classes import Aging, DirectoryRules
     from indexer.index.directories import Directories
+    from indexer.index.hearing import Hearing
     from indexer.index.links import Links
     from indexer.index.stats import Fields
     from indexer.index.turn import Turn
@@ -60,6 +64,7 @@ class Files:
         *,
         exempt: frozenset[tuple[int, int]],
         own_file: bytes | None,
+        hearing: Hearing | None = None,
     ) -> None:
         self._connection = connection
         self._directories = directories
@@ -68,6 +73,7 @@ class Files:
         self._turn = turn
         self._agings = agings
         self._exempt = exempt
+        self._hearing = hearing
         self._exempt_inodes = {inode for _, inode in exempt}
         self._own_file = key_of(own_file) if own_file is not None else None
         self._permissions: dict[tuple[int, int, int], int] = {}
@@ -112,7 +118,7 @@ class Files:
         aging = self._agings[rules.index] if constant and rules.index is not None else None
         aged = rules.aged
         filesystem_id = self._directories.filesystem_of(directory_id).id
-        remember = not self._turn.first
+        remember, hearing = not self._turn.first, self._hearing
         last_mode = last_uid = last_gid = permission = -1
         seen = 0
         self.problem = None
@@ -151,6 +157,10 @@ class Files:
                 if old is not None:
                     stat_part = (size, blocks, links, permission, inode, mtime, ctime_after, birth_after, atime)
                     if stat_part != old[SIZE:USED_AT]:
+                        if hearing is not None and (atime := _believed(stat_part, old, hearing)) != stat_part[-1]:
+                            stat_part = (*stat_part[:-1], atime)
+                            if stat_part == old[SIZE:USED_AT]:
+                                continue
                         self._changed(directory_id, filesystem_id, key, name, old, stat_part, rules, floor)
                     continue
             # A new name. Copying, moving and unpacking set ctime, so it cannot have come before that.
@@ -285,3 +295,20 @@ class Files:
         ).fetchone()[0]
         self._permissions[values] = found
         return int(found)
+
+
+def _believed(new: tuple[Any, ...], old: Row, hearing: Hearing) -> int:
+    """Return the st_atime to go by for a known name: the stored one where an ignored program may have moved it.
+
+    A new file's counts, and so does one that goes back. Where the ctime has moved and the mtime has not, somebody may
+    have set it (`touch -a`): a file is rather kept longer.
+    """
+    atime: int = new[ATIME - SIZE]
+    stored: int = old[ATIME]
+    if atime <= stored or hearing.counts(atime):
+        return atime
+    mtime, birth_after = new[MTIME - SIZE], new[BIRTH_AFTER - SIZE]
+    ctime = mtime + new[CTIME_AFTER - SIZE]
+    born = ctime * NS + birth_after if birth_after is not None else 0
+    touched = mtime == old[MTIME] and ctime != mtime + old[CTIME_AFTER]
+    return stored if identity_of(old) == (new[INODE - SIZE], born) and not touched else atime

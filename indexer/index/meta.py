@@ -9,7 +9,7 @@ class Meta:
     """`meta` through the writer's connection.
 
     Keys: complete (Unix time of the first complete scan), last_event, last_reconcile, policy and ignore (fingerprints),
-    rebuilt_at, has_links.
+    rebuilt_at, has_links, doubted, heard_until and hearing_since (see `hearing`).
     """
 
     def __init__(self, connection: Any) -> None:

@@ -75,6 +75,7 @@ def open_index(
         exempt=exempt,
         own_file=os.fsencode(config.name) if config is not None and inside else None,
         access_resolution=store.config.store.access_resolution,
+        ignores_readers=bool(store.config.store.ignore_readers),
         now=now,
     )
 

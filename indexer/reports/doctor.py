@@ -30,6 +30,7 @@ def doctor(store: Store) -> list[Check]:
         *examine_machine(),
         *_backends(store),
         *limit_checks(store),
+        *_readers(store),
         *_mounts(store),
         *_leases(store),
         *_room(store),
@@ -85,6 +86,30 @@ def _backends(store: Store) -> Iterator[Check]:
             poor = choice.name in {"native", "poll"} and wanted == "auto"
             remedy = "run the service as root, or with CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH" if poor else ""
             yield Check(label, ok=not poor, detail=f"{choice.name}: {choice.reason}", remedy=remedy)
+
+
+def _readers(store: Store) -> Iterator[Check]:
+    """Check that whoever reads can be told, where that matters."""
+    from indexer.watch.choose import choose_backend
+
+    ignored = ", ".join(show_text(name) for name in store.config.store.ignore_readers)
+    if not ignored:
+        return
+    try:
+        backend = choose_backend(store.root, store.config.store.filesystems, store.config.store.backend).name
+    except (IndexerError, OSError):
+        return  # the check of the backend says why
+    told = backend == "fanotify"
+    yield Check(
+        "ignore_readers",
+        ok=told,
+        detail=f"{ignored}: their reading is no use, where they are still there when it is seen"
+        if told
+        else f"{ignored}: {backend} does not tell who reads, so their reading counts as use",
+        remedy=""
+        if told
+        else "run the service as root, or with CAP_SYS_ADMIN, on a filesystem that fanotify can watch",
+    )
 
 
 def _mounts(store: Store) -> Iterator[Check]:

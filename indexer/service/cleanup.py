@@ -257,7 +257,7 @@ def _run(
         index = current.index
         take_sample(store, current.reader, ledger, int(clock()))
         classifier = Classifier(store.config.classes, store.config.store.ignore)
-        again = rechecker(classifier)
+        again = rechecker(classifier, heard=_heard(current))
         result = execute(
             decided,
             store=store,
@@ -306,6 +306,13 @@ def _run(
         )
         result = merged(result, relieving.all())
         return result if written is None else written.unasked(decided, result)
+
+
+def _heard(current: Current) -> bool:
+    """Say whether a running service tells who reads what, so that st_atime does not count (`index.hearing`)."""
+    if not current.store.config.store.ignore_readers or not service_running(current.store):
+        return False
+    return current.reader.meta("hearing_since") is not None
 
 
 def _named(plan: Plan, written: Written | None, reader: Reader, ledger: Ledger | None, config: Config) -> Plan:

@@ -36,11 +36,15 @@ def open_session(store: Store, *, clock: Callable[[], float], backend: str | Non
         present = [filesystem for filesystem in filesystems if not filesystem.absent]
         choice = choose_backend(store.root, [os.fsdecode(each.path) for each in present[1:]], wanted)
         mounts = [filesystem.fd for filesystem in present]
-        watcher = make_watcher(choice, store.root, store.control, mounts, clock=clock)
+        watcher = make_watcher(
+            choice, store.root, store.control, mounts, clock=clock, ignore_readers=store.config.store.ignore_readers
+        )
         watcher.start()
         stack.callback(watcher.stop)
         index = open_index(store, filesystems, index_policy(store.config), watcher, clock())
         stack.callback(index.close)
+        if (hearing := index.hearing) is not None:
+            stack.callback(lambda: hearing.close(int(clock())))
         index.on_access = own_reads = OwnReads(index, store.ledger_path, clock)
         stack.callback(own_reads.close)
         # The native observer hears no opens; its cookies tell whether it is deaf. Polling hears nothing.

@@ -6,6 +6,8 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from indexer.watch.source import WatchCounters
+
 if TYPE_CHECKING:
     from indexer.watch.source import Watcher
 
@@ -19,6 +21,7 @@ REASONS = {
     "root_missing": "the store's root is not at its place; nothing is concluded from that",
     "root_changed": "another directory stands at the store's place; nothing is concluded from it",
     "filesystem_missing": "a filesystem that the store names is not mounted; its rows stay, nothing of it is removed",
+    "filesystem_error": "the kernel reports that the filesystem has found an error in itself; everything is verified",
     "session_changed": "mounts of the store, or settings of [store], have changed; the watcher starts again",
     "emitter_dead": "the thread that reads the kernel's events died; it is started again and everything is verified",
     "watch_limit": "the kernel has no watch left for some directories; they are polled; `doctor` says what to raise",
@@ -52,6 +55,10 @@ class Snapshot:
     """Directories for which the kernel had no watch left; they are looked into every 30 s, and before `settle`."""
     unwatched_paths: tuple[str, ...] = ()
     """The first of them, relative to the store."""
+    ignored_reads: int = 0
+    """Uses that were none, by `ignore_readers`."""
+    unknown_readers: int = 0
+    """Uses by processes that had ended before they could be looked at, where `ignore_readers` is set: they count."""
     rescans: int = 0
     """Doubts since the start: overflows, folded names, restarts, requests."""
     events: int = 0
@@ -101,18 +108,23 @@ class Board:
 
     def _update(self, **changes: object) -> None:
         events, overflows = self._counted()
-        unwatched = self._watcher.counters.unwatched if self._watcher is not None else 0
+        counters = self._watcher.counters if self._watcher is not None else WatchCounters()
+        unwatched = counters.unwatched
         self.snapshot = replace(
             self.snapshot,
             events=events,
             overflows=overflows,
             unwatched=unwatched,
+            ignored_reads=counters.ignored_reads,
+            unknown_readers=counters.unknown_readers,
             **changes,  # type: ignore[arg-type]
         )
         if unwatched:
             self._troubles["watch_limit"] = f"{unwatched:,} directories are not watched"
         else:
             self._troubles.pop("watch_limit", None)
+        if said := counters.filesystem_error:
+            self._troubles["filesystem_error"] = f"{said}; look into the kernel's log, and run fsck or the like"
         self._judge()
 
     def degrade(self, reason: str, detail: str) -> None:

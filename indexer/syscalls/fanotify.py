@@ -22,7 +22,13 @@ FAN_REPORT_TARGET_FID = 0x1000
 
 FAN_MARK_ADD = 0x1
 FAN_MARK_REMOVE = 0x2
+FAN_MARK_FLUSH = 0x80
+FAN_MARK_IGNORED_SURV_MODIFY = 0x40
 FAN_MARK_FILESYSTEM = 0x100
+FAN_MARK_EVICTABLE = 0x200
+"""Linux ≥ 5.19: the mark does not keep its inode in memory; it is gone when the kernel needs the room."""
+FAN_MARK_IGNORE = 0x400
+"""Linux ≥ 6.0: events that other marks ask for are not reported, for just the kinds of objects that the mask says."""
 
 FAN_ACCESS = 0x1
 FAN_MODIFY = 0x2
@@ -36,6 +42,8 @@ FAN_CREATE = 0x100
 FAN_DELETE = 0x200
 FAN_DELETE_SELF = 0x400
 FAN_Q_OVERFLOW = 0x4000
+FAN_FS_ERROR = 0x8000
+"""Linux ≥ 5.16, with FAN_REPORT_FID and a filesystem mark: the filesystem has found an error of its own (ext4, xfs)."""
 FAN_ONDIR = 0x40000000
 FAN_EVENT_ON_CHILD = 0x08000000
 FAN_RENAME = 0x10000000
@@ -43,6 +51,7 @@ FAN_RENAME = 0x10000000
 
 FAN_EVENT_INFO_TYPE_FID = 1
 FAN_EVENT_INFO_TYPE_DFID_NAME = 2
+FAN_EVENT_INFO_TYPE_ERROR = 5
 FAN_EVENT_INFO_TYPE_OLD_DFID_NAME = 10
 FAN_EVENT_INFO_TYPE_NEW_DFID_NAME = 12
 

@@ -84,13 +84,19 @@ _PREFERRED = (
 
 
 def make_watcher(
-    choice: Choice, root: Path, control: Path, mounts: list[int], *, clock: Callable[[], float]
+    choice: Choice,
+    root: Path,
+    control: Path,
+    mounts: list[int],
+    *,
+    clock: Callable[[], float],
+    ignore_readers: Sequence[str] = (),
 ) -> Watcher:
     """Return the chosen watcher, not yet started. `mounts` are descriptors of the store's filesystems, open as long."""
     if choice.name == "fanotify":
         from indexer.watch.fanotify import FanotifyWatcher
 
-        return FanotifyWatcher(mounts, clock=clock, reason=choice.reason)
+        return FanotifyWatcher(mounts, clock=clock, reason=choice.reason, ignore_readers=ignore_readers)
     if choice.name == "inotify":
         from indexer.watch.inotify import InotifyWatcher
 

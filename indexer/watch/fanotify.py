@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 
 from indexer.events import ACCESSED, CHANGED, ROOT_ID, Batch, Rescan
 from indexer.syscalls import fanotify as fan
-from indexer.watch.reader import QueueReader
+from indexer.watch.fanotify_errors import error_group, errors_in
+from indexer.watch.fanotify_mute import MUTE_AFTER, Muter
+from indexer.watch.reader import BUFFER, QueueReader
+from indexer.watch.readers import IgnoredReaders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MASK = (
     fan.FAN_CREATE
@@ -44,6 +47,7 @@ FOREIGN_LIMIT = 65_536
 
 _HEAD = struct.Struct("=I4xQ")  # event_len, mask
 _METADATA = 24
+_PID = struct.Struct("=20xi")
 _FID = (
     _METADATA + 4
 )  # the event's metadata and the info header stand before fsid (8), handle_bytes (4), handle_type (4)
@@ -57,15 +61,31 @@ class FanotifyWatcher(QueueReader):
     name = "fanotify"
     wants_descriptor = False
 
-    def __init__(self, mounts: list[int], *, clock: Callable[[], float], reason: str = "", nap: float = NAP) -> None:
-        """Watch the filesystems that the directory descriptors `mounts` lie on; `clock` gives Unix seconds."""
+    def __init__(
+        self,
+        mounts: list[int],
+        *,
+        clock: Callable[[], float],
+        reason: str = "",
+        nap: float = NAP,
+        ignore_readers: Sequence[str] = (),
+    ) -> None:
+        """Watch the filesystems that the directory descriptors `mounts` lie on; `clock` gives Unix seconds.
+
+        What the programs in `ignore_readers` read is no use, as far as it can be seen who they were.
+        """
         super().__init__("indexer-fanotify", nap)
+        self.readers = IgnoredReaders(ignore_readers)
+        self.tells_readers = bool(self.readers)
+        """Uses by ignored programs are left out, so that `index.hearing` can go by what is told."""
         self.reason = reason or "filesystem mark: kernel, capability and filesystem allow it"
         self._mounts = mounts
         self._clock = clock
         self._pending: dict[bytes, int] = {}
         self._listings: set[bytes] = set()
-        self._foreign: set[bytes] = set()
+        self._foreign: dict[bytes, int] = {}
+        """Directories that are not the store's -> how many of their events have been dropped."""
+        self._muter = Muter(mounts)
 
     def start(self) -> None:
         """Mark the filesystems and begin to read. Raises OSError (EPERM, EXDEV, EOPNOTSUPP, EINVAL, ENOSYS)."""
@@ -83,11 +103,19 @@ class FanotifyWatcher(QueueReader):
         except OSError:
             os.close(group)
             raise
+        self._muter.begin(group, MASK)
+        errors = error_group(self._mounts)
+        if errors >= 0:
+            self._beside.append(errors)
         self._begin(group)
 
     def register(self, directory_id: int, directory_fd: int, key: bytes) -> None:  # noqa: ARG002 - the protocol's
         """A filesystem mark covers every directory already; only stop dropping this one's events."""
-        self._foreign.discard(key)
+        if key in self._foreign or key in self._muter:  # nobody else adds to the first, nor to the second without it
+            with self._lock:
+                self._foreign.pop(key, None)
+                self._muter.unmute(key)
+                self.counters.muted = len(self._muter)
 
     def forget(self, directory_id: int) -> None:
         """Nothing is held for a directory."""
@@ -95,8 +123,9 @@ class FanotifyWatcher(QueueReader):
     def foreign(self, key: bytes) -> None:
         """Drop the events of this directory while they are read."""
         if len(self._foreign) >= FOREIGN_LIMIT:
-            self._foreign.clear()
-        self._foreign.add(key)
+            with self._lock:  # the reader must not put back what it is just counting
+                self._foreign.clear()
+        self._foreign.setdefault(key, 0)
 
     def take(self, timeout: float | None) -> Batch:
         """Return what has come in, waiting up to `timeout` seconds; see `source.Watcher`."""
@@ -116,10 +145,12 @@ class FanotifyWatcher(QueueReader):
         """Merge the events in `data` into the pending hints: one slice and one dictionary entry an event."""
         pending = self._pending
         foreign = self._foreign
-        get = pending.get
+        readers = self.readers or None
+        get, count_of = pending.get, foreign.get
         head = _HEAD.unpack_from
         offset, end = 0, len(data)
         count = dropped = 0
+        loud: list[bytes] = []
         while offset < end:
             length, mask = head(data, offset)
             count += 1
@@ -128,10 +159,18 @@ class FanotifyWatcher(QueueReader):
             elif length > _FID and data[offset + _METADATA] == fan.FAN_EVENT_INFO_TYPE_DFID_NAME:
                 raw = data[offset + _FID : offset + length]
                 # fsid (8), handle_bytes (4), handle_type (4): ext4's handle is 8 bytes, so 24 bytes name the directory
-                if foreign and raw[: _DIRECTORY + raw[_LENGTH]] in foreign:
+                if foreign and (heard := count_of(key := raw[: _DIRECTORY + raw[_LENGTH]])) is not None:
                     dropped += 1
-                else:
+                    foreign[key] = heard = heard + 1
+                    if not heard % MUTE_AFTER:
+                        loud.append(key)
+                elif readers is None or not mask & fan.FAN_CLOSE_NOWRITE or mask & fan.FAN_ONDIR:
                     pending[raw] = get(raw, 0) | mask
+                else:
+                    if readers.ignores(_PID.unpack_from(data, offset)[0]):
+                        mask &= ~fan.FAN_CLOSE_NOWRITE
+                    if mask & CHANGES or mask & fan.FAN_CLOSE_NOWRITE:
+                        pending[raw] = get(raw, 0) | mask
             elif mask & fan.FAN_Q_OVERFLOW:
                 self.counters.overflows += 1
                 self._rescans.append(Rescan(ROOT_ID, tree=True, reason="overflow"))
@@ -139,9 +178,27 @@ class FanotifyWatcher(QueueReader):
         self._events += count - dropped
         self.counters.events += count
         self.counters.foreign += dropped
+        if loud:
+            for key in loud:
+                self._muter.mute(key)
+            self.counters.muted = len(self._muter)
+        if readers is not None:
+            self.counters.ignored_reads, self.counters.unknown_readers = readers.dropped, readers.unknown
         if len(pending) > PENDING_LIMIT:
             self._fold()
         return count * _METADATA  # all that FIONREAD counts of an event (fanotify_ioctl, Linux 6.18)
+
+    def _read_beside(self, fd: int) -> None:
+        """The filesystem has found an error of its own: what the index believes of it is in doubt."""
+        try:
+            data = os.read(fd, BUFFER)
+        except BlockingIOError:
+            return
+        for said in errors_in(data):
+            with self._lock:
+                self.counters.filesystem_error = said
+                self._rescans.append(Rescan(ROOT_ID, tree=True, reason="filesystem_error"))
+                self._lock.notify_all()
 
     def _fold(self) -> None:
         """Bound the memory of a writer that stands still: names become a listing of their directory."""

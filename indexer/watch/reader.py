@@ -44,6 +44,8 @@ class QueueReader(ABC):
         self._queue = -1
         self._nap = self._usual_nap = nap
         self._calm = 0
+        self._beside: list[int] = []
+        """Further queues, of rare events; closed by `stop`."""
         self._thread_name = name
         self._wake_read, self._wake_write = -1, -1
         self._thread: threading.Thread | None = None
@@ -69,6 +71,10 @@ class QueueReader(ABC):
     @abstractmethod
     def _waiting(self) -> int:
         """Return roughly how many names are pending (lock held)."""
+
+    def _read_beside(self, fd: int) -> None:
+        """Read what one of `_beside` holds (reader's thread, lock not held)."""
+        raise NotImplementedError
 
     # The watcher's
 
@@ -104,9 +110,10 @@ class QueueReader(ABC):
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        for fd in (self._queue, self._wake_read, self._wake_write):
+        for fd in (self._queue, self._wake_read, self._wake_write, *self._beside):
             if fd >= 0:
                 os.close(fd)
+        self._beside.clear()
         self._queue = self._wake_read = self._wake_write = -1
 
     def _await(self, timeout: float | None) -> None:
@@ -157,10 +164,15 @@ class QueueReader(ABC):
         poller = select.poll()
         poller.register(self._queue, select.POLLIN)
         poller.register(self._wake_read, select.POLLIN)
+        for fd in self._beside:
+            poller.register(fd, select.POLLIN)
         sleeper = select.poll()
         sleeper.register(self._wake_read, select.POLLIN)
         while not self._stopping.is_set():
-            poller.poll()
+            ready = poller.poll()
+            for fd, _ in ready:
+                if fd in self._beside:
+                    self._read_beside(fd)
             if self._nap:
                 sleeper.poll(self._nap * 1000)
             self._clear_wake()

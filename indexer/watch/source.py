@@ -24,6 +24,14 @@ class WatchCounters:
     restarts: int = 0
     unwatched: int = 0
     """Directories for which the kernel had no watch left; they are polled."""
+    muted: int = 0
+    """Directories outside of the store whose events the kernel was told to keep."""
+    ignored_reads: int = 0
+    """Uses that were none, by `ignore_readers`."""
+    unknown_readers: int = 0
+    """Uses by processes that had ended before it could be seen what they were, where `ignore_readers` is set."""
+    filesystem_error: str = ""
+    """What the kernel said of an error that the filesystem itself has found."""
 
 
 class Watcher(Protocol):

@@ -16,11 +16,13 @@ import pytest
 from indexer.events import ACCESSED, CHANGED, ROOT_ID, Batch, Rescan, directory_key
 from indexer.syscalls import fanotify as fan
 from indexer.syscalls.handles import handle_of
-from indexer.watch import fanotify, reader
+from indexer.watch import fanotify, fanotify_mute, reader
 from indexer.watch.fanotify import FanotifyWatcher, probe
+from indexer.watch.fanotify_mute import MUTE_AFTER
 from tests.capabilities import needs
 from tests.index.rig import Rig
 from tests.mounts import bind, unmount
+from tests.reading import Reading
 from tests.trees import hostile_names
 from tests.waiting import until
 from tests.watch.live import taken
@@ -45,11 +47,11 @@ def watch() -> Iterator[Callable[..., FanotifyWatcher]]:
     """Return `watch(*directories, nap=…)`: a started watcher over the filesystems they lie on."""
     with ExitStack() as stack:
 
-        def start(*places: Path, nap: float = 0.001) -> FanotifyWatcher:
+        def start(*places: Path, nap: float = 0.001, ignore_readers: tuple[str, ...] = ()) -> FanotifyWatcher:
             fds = [os.open(place, os.O_RDONLY | os.O_DIRECTORY) for place in places]
             for fd in fds:
                 stack.callback(os.close, fd)
-            watcher = FanotifyWatcher(fds, clock=lambda: 1.5, nap=nap)
+            watcher = FanotifyWatcher(fds, clock=lambda: 1.5, nap=nap, ignore_readers=ignore_readers)
             watcher.start()
             stack.callback(watcher.stop)
             return watcher
@@ -158,20 +160,21 @@ def test_a_barrier_covers_all_that_was_queued_however_long_the_queue(
 
 
 def test_a_batch_is_drained_only_when_all_that_was_queued_is_in_it(
-    tmp_path: Path, watch: Callable[..., FanotifyWatcher], monkeypatch: pytest.MonkeyPatch
+    mount: Callable[..., Path], watch: Callable[..., FanotifyWatcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What vanished and has not reappeared in a drained batch is gone for good: it must not be said too early."""
     monkeypatch.setattr(reader, "BUFFER", 4096)
-    watcher = watch(tmp_path, nap=NEVER)
+    place = mount("tmpfs")  # where nobody else raises events
+    watcher = watch(place, nap=NEVER)
     for number in range(1_000):
-        create(tmp_path / f"{number}")
+        create(place / f"{number}")
     assert not watcher.take(0).drained
     watcher.barrier()
     found: set[bytes] = set()
     drained = False
     while not drained:
         batch = watcher.take(20)
-        found |= hints(batch, tmp_path).keys()
+        found |= hints(batch, place).keys()
         drained = batch.drained
     assert len(found) == 1_000
 
@@ -206,6 +209,127 @@ def test_the_memory_for_foreign_directories_is_bounded(
     for number in range(100):
         watcher.foreign(b"%08d" % number)
         assert len(watcher._foreign) <= 10
+
+
+@pytest.mark.parametrize("kind", ["tmpfs", "ext4", "xfs", "btrfs"])
+def test_a_busy_directory_outside_is_muted_until_it_is_ours(
+    mount: Callable[..., Path], watch: Callable[..., FanotifyWatcher], kind: str
+) -> None:
+    """The kernel keeps its files' events to itself; moves across its border and directories in it are still told."""
+    top = mount(kind)
+    (top / "ours").mkdir()
+    (top / "busy" / "store").mkdir(parents=True)
+    watcher = watch(top)
+    watcher.foreign(key_of(top / "busy"))
+    for number in range(MUTE_AFTER):
+        create(top / "busy" / f"{number}")
+        taken(watcher)
+    assert watcher.counters.muted == 1
+    before = watcher.counters.events
+    for number in range(1_000):
+        create(top / "busy" / f"more {number}")
+    (top / "busy" / "0").rename(top / "ours" / "in")
+    (top / "ours" / "in").rename(top / "busy" / "out")
+    assert hints(taken(watcher), top / "ours") == {b"in": CHANGED}
+    assert watcher.counters.events - before <= 4
+    (top / "busy" / "store").chmod(0o700)  # a root in a muted directory is heard
+    assert hints(taken(watcher), top / "busy" / "store") == {b".": CHANGED}
+    (top / "busy").rename(top / "ours" / "busy")
+    watcher.register(7, -1, key_of(top / "ours" / "busy"))
+    assert watcher.counters.muted == 0
+    create(top / "ours" / "busy" / "heard")
+    assert hints(taken(watcher), top / "ours" / "busy") == {b"heard": CHANGED}
+
+
+def test_what_cannot_be_unmuted_alone_is_unmuted_with_all(
+    mount: Callable[..., Path], watch: Callable[..., FanotifyWatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that cannot be reached at that moment (ENOMEM, seen on ext4) must not stay silent for it."""
+    top = mount("tmpfs")
+    watcher = watch(top)
+    for name in ("a", "b"):
+        (top / name).mkdir()
+        watcher.foreign(key_of(top / name))
+        for number in range(MUTE_AFTER):
+            create(top / name / f"{number}")
+            taken(watcher)
+    assert watcher.counters.muted == 2
+    key = key_of(top / "a")
+    monkeypatch.setattr(fanotify_mute, "open_handle", refusing(errno.ENOMEM))
+    watcher.register(7, -1, key)
+    assert watcher.counters.muted == 0
+    create(top / "a" / "heard")
+    assert hints(taken(watcher), top / "a") == {b"heard": CHANGED}
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EINVAL, errno.ESTALE])
+def test_where_nothing_can_be_muted_it_is_dropped_as_before(
+    mount: Callable[..., Path], watch: Callable[..., FanotifyWatcher], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Without the capability, before Linux 6.0, or gone meanwhile: no error, and no hint either."""
+    top = mount("tmpfs")
+    (top / "busy").mkdir()
+    watcher = watch(top)
+    watcher.foreign(key_of(top / "busy"))
+    monkeypatch.setattr(fanotify_mute, "open_handle", refusing(code))
+    for number in range(2 * MUTE_AFTER):
+        create(top / "busy" / f"{number}")
+    assert hints(taken(watcher), top / "busy") == {}
+    assert (watcher.counters.muted, watcher.alive()) == (0, True)
+
+
+def refusing(code: int) -> Callable[..., int]:
+    """Return a system call that fails."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+@needs("fs:ext4", "loop", "mkfs.ext4")
+def test_an_error_that_the_filesystem_finds_is_a_state_and_a_doubt(
+    mount: Callable[..., Path], watch: Callable[..., FanotifyWatcher]
+) -> None:
+    """ext4 lets one be raised; beside everything else that happens, and told once."""
+    top = mount("ext4")
+    device = os.stat(top).st_dev
+    name = os.path.basename(os.readlink(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"))
+    trigger = Path(f"/sys/fs/ext4/{name}/trigger_fs_error")
+    if not trigger.exists():
+        pytest.skip("needs an ext4 whose errors can be raised")
+    watcher = watch(top)
+    trigger.write_text("staged by a test")
+    create(top / "f")
+    until(lambda: watcher.counters.filesystem_error)
+    batch = taken(watcher)
+    assert watcher.counters.filesystem_error == "EUCLEAN: Structure needs cleaning"
+    assert hints(batch, top) == {b"f": CHANGED}
+    assert batch.rescans == [Rescan(ROOT_ID, tree=True, reason="filesystem_error")]
+
+
+def test_what_ignored_programs_read_is_no_use(
+    mount: Callable[..., Path], watch: Callable[..., FanotifyWatcher]
+) -> None:
+    """Each process by itself: the kernel never merges events of two; whoever has ended is counted as unknown."""
+    top = mount("tmpfs")
+    for name in ("a", "b", "c"):
+        (top / name).write_bytes(b"line\n")
+    watcher = watch(top, ignore_readers=("some-antivirus-daemon", "restic"))
+    with Reading(top, "some-antivirus-daemon") as ignored, Reading(top, "somebody") as other:
+        ignored.read("a")
+        ignored.read("b")
+        other.read("b")
+        batch = taken(watcher)
+        assert hints(batch, top) == {b"b": ACCESSED}
+        assert (watcher.counters.ignored_reads, watcher.counters.unknown_readers) == (2, 0)
+        ignored.write("a")
+        assert hints(taken(watcher), top) == {b"a": CHANGED}
+    held = watch(top, nap=NEVER, ignore_readers=("restic",))
+    with Reading(top, "restic") as gone:
+        gone.read("c")
+    assert hints(taken(held), top)[b"c"] == ACCESSED
+    assert held.counters.unknown_readers == 1
 
 
 def test_the_control_directory_is_nobody_s_business(tmp_path: Path) -> None:
