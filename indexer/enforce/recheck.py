@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from indexer.policy.plan import recheck
@@ -50,7 +49,7 @@ class Rechecker:
     def __call__(self, planned: Remove, path: bytes, fresh: IndexedFile, now: int) -> str | None:
         """Return why the file stays, or None: `policy.plan.recheck` for the store's current policy."""
         if self._heard and fresh.ctime == planned.file.ctime:  # a later st_atime alone is no use then
-            fresh = replace(fresh, atime=planned.file.atime, used_at=planned.file.used_at)
+            fresh = fresh._replace(atime=planned.file.atime, used_at=planned.file.used_at)
         return recheck(planned.rule, self._remembering, path, fresh, now, planned)
 
     def belongs(self, rule: Rule, path: bytes) -> bool:
