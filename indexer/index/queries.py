@@ -114,6 +114,9 @@ class Reader:
 
     def directory_path(self, directory_id: int) -> bytes | None:
         """Return where a directory lies, relative to the root; None for one that hangs in limbo."""
+        known = self._paths.get(directory_id)
+        if known is not None:  # asked several times a row
+            return known
         chain: list[tuple[int, bytes]] = []
         current, base = directory_id, b""
         seen: set[int] = set()

@@ -69,16 +69,27 @@ def _functions(
         path = reader.directory_path(directory_id)
         return None if path is None else path + b"/" + name_of(name) if path else name_of(name)
 
+    legible: list[bytes | None] = [None]
+    """The directory of the last row, where it is UTF-8: rows come directory by directory."""
+
     def path_bytes(directory_id: int, name: str | bytes) -> bytes | None:
-        path = whole(directory_id, name)
-        try:
-            return None if path is None or path.decode() is not None else path
-        except UnicodeDecodeError:
-            return path
+        path = reader.directory_path(directory_id)
+        if isinstance(name, str):  # it is stored as text because it is UTF-8
+            if path is None or path is legible[0]:
+                return None
+            try:
+                path.decode()
+            except UnicodeDecodeError:
+                return whole(directory_id, name)
+            legible[0] = path
+            return None
+        return whole(directory_id, name)
 
     def is_held(directory_id: int, name: str | bytes) -> int:
-        path = None if protection is None else whole(directory_id, name)
-        return int(path is not None and protection is not None and protection(path) is not None)
+        if protection is None:
+            return 0
+        path = whole(directory_id, name)
+        return int(path is not None and protection(path) is not None)
 
     def notice_at(directory_id: int, name: str | bytes, clock_at: int | None) -> int | None:
         path = None if notice is None else whole(directory_id, name)
@@ -86,7 +97,7 @@ def _functions(
         return said[0] if said is not None and said[1] >= (clock_at or 0) else None
 
     def extension_of(name: str | bytes) -> str:
-        return os.path.splitext(text_of(name_of(name)))[1][1:].lower()
+        return os.path.splitext(name if isinstance(name, str) else text_of(name))[1][1:].lower()
 
     own = {name: [prefix.encode("utf-8", "surrogateescape") for prefix in found] for name, found in prefixes.items()}
 
