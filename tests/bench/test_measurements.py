@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import expire, fuzz, harness, plan, scan, storm, watchers
+from scripts.bench import expire, fuzz, growth, harness, plan, scan, storm, usage, watchers
 from scripts.bench.harness import Settings
 from scripts.bench.peers import absent
 from tests.capabilities import needs
@@ -61,6 +61,24 @@ def test_a_plan_names_what_a_walk_finds_whatever_else_is_stored(tmp_path: Path) 
     figures = plan.measure(Settings(tmp_path, FILES, repeat=1)).figures
     due = FILES // 100
     assert figures == {"expired": due, "rglob_due": due, "plan_due": due, "ten_due": due, "ten_files": FILES * 10}
+
+
+def test_usage_counts_every_file_and_exports_have_every_row(tmp_path: Path) -> None:
+    """From the counters, and in each format."""
+    found = usage.measure(Settings(tmp_path, FILES, repeat=1)).figures
+    assert found["counted"] == FILES
+    assert {name: rows for name, rows in found.items() if name.startswith("rows ")} == dict.fromkeys(
+        ("rows .parquet", "rows .csv", "rows .jsonl", "rows .db"), FILES
+    )
+
+
+def test_what_is_due_is_found_however_much_is_stored(tmp_path: Path) -> None:
+    """A synthetic index is one to the program: it counts, plans and expires as much as was made."""
+    found = growth.measure(Settings(tmp_path, FILES, repeat=1)).figures
+    for files in (FILES, FILES * 10):
+        assert found[f"{files} counted"] == files
+        assert found[f"{files} due"] == found[f"{files} expired"]
+        assert found[f"{files} due"] == pytest.approx(FILES // 10, abs=5)
 
 
 def test_every_program_removes_the_same_tenth(tmp_path: Path) -> None:
