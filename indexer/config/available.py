@@ -10,7 +10,6 @@ from __future__ import annotations
 NOT_YET = frozenset(
     {
         "class.unit=child",
-        "ledger",
     }
 )
 

@@ -45,6 +45,8 @@ WINDOWS: Final = (
     "purge.after",
     "recover.before",
     "recover.after",
+    "archive.synced",  # written, not yet renamed into place
+    "archive.written",  # in place, not yet out of the ledger
 )
 
 

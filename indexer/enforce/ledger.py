@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce import hooks
+from indexer.enforce.archive import Archive
 from indexer.enforce.history import History
 from indexer.enforce.holds import Holds
 from indexer.enforce.notices import Notices
@@ -38,7 +39,7 @@ _NOTICED = (
 )
 
 
-class Ledger(History, Holds, Notices, Samples):
+class Ledger(Archive, History, Holds, Notices, Samples):
     """`ledger.db` with all that a run writes into it; `Ledger.open(path)`."""
 
     def begin_run(

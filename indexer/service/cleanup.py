@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from indexer.enforce.archiving import archive_runs
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.recheck import rechecker
 from indexer.enforce.recover import recover_at_start
@@ -32,6 +34,7 @@ from indexer.service.relief import merged
 from indexer.service.sampling import take_sample
 from indexer.service.trouble import trouble_of
 from indexer.service.wall import moment, note, stepped
+from indexer.units import show_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from indexer.service.planning import Chosen
     from indexer.service.written import Written
     from indexer.store import Store
+
+log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 30.0
 """How long a run waits for the service to catch up before it goes by what the index says."""
@@ -186,24 +191,27 @@ def run(
     if dry_run or result.skipped:
         return result
     alert_of_run(store, result, clock())
-    return replace(result, notices=_publish(store, clock, stop))
+    return replace(result, notices=_afterwards(store, clock, stop))
 
 
-def _publish(store: Store, clock: Callable[[], float], stop: Callable[[], bool]) -> dict[str, Any] | None:
-    """Publish the notices that are due, unless the service does; what fails is said, and is no failure of the run."""
-    if not wants_notices(store.config) or service_running(store):
-        return None
+def _afterwards(store: Store, clock: Callable[[], float], stop: Callable[[], bool]) -> dict[str, Any] | None:
+    """Publish the notices that are due, unless the service does, and archive old runs once a day.
+
+    What fails is said, and is no failure of the run.
+    """
+    publish = wants_notices(store.config) and not service_running(store)
     try:
-        with (
-            store.run_lock(),
-            Reader.open(store.index_path) as reader,
-            Ledger.open(store.ledger_path) as ledger,
-        ):
-            return publish_notices(store, reader, ledger, clock, stop=stop).as_json()
+        with store.run_lock(), Ledger.open(store.ledger_path) as ledger:
+            archive_runs(store, ledger, int(clock()), stop=stop)
+            if publish:
+                with Reader.open(store.index_path) as reader:
+                    return publish_notices(store, reader, ledger, clock, stop=stop).as_json()
     except BusyError:
-        return None  # another run has begun, which publishes them
+        return None  # another run has begun, which does the same
     except (IndexerError, OSError) as error:
-        return Told(failed=str(error)).as_json()
+        log.warning("after the run: %s", show_text(str(error)))
+        return Told(failed=str(error)).as_json() if publish else None
+    return None
 
 
 def _run(
