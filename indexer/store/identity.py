@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 from indexer.config.trust import check_owner, check_unwritable, shown
 from indexer.errors import FilesystemError, NoStoreError
 from indexer.syscalls.fsuuid import filesystem_uuid
-from indexer.syscalls.handles import handle_of
+from indexer.syscalls.handles import handle_of, is_openable
 
 MARKER = "store.json"
 VERSION = 1
@@ -79,7 +80,7 @@ def mark(root_fd: int, root: Path, created: int, adopted_from: str = "") -> Mark
 
 def difference(marker: Marker, root_fd: int) -> str:
     """Return in what the directory `root_fd` differs from the marked one, "" when it is the same."""
-    if os.fstat(root_fd).st_ino != marker.root_inode or handle_of(root_fd).hex() != marker.root_handle:
+    if os.fstat(root_fd).st_ino != marker.root_inode or not _same_handle(marker.root_handle, handle_of(root_fd)):
         return "it is another directory"
     uuid_now = filesystem_uuid(root_fd)
     if uuid_now and marker.fsuuid:
@@ -87,6 +88,15 @@ def difference(marker: Marker, root_fd: int) -> str:
     # Without UUIDs: f_fsid, which is made from the UUID on ext4 and btrfs, and from the device number on xfs.
     same = f"{os.fstatvfs(root_fd).f_fsid:016x}" == marker.fsid
     return "" if same else "it lies on another filesystem, or on another device than before"
+
+
+def _same_handle(marked: str, now: bytes) -> bool:
+    """Compare handles; a real one and a stand-in say nothing about each other (a container may show only stand-ins)."""
+    try:
+        then = bytes.fromhex(marked)
+        return then == now or is_openable(then) != is_openable(now)
+    except (ValueError, struct.error):  # a marker that somebody has edited
+        return False
 
 
 def read_marker(directory: int, path: Path) -> Marker:

@@ -24,6 +24,9 @@ _HEADER = struct.Struct("=Ii")
 _SUBSTITUTE_TYPE = -1
 """handle_type of our own stand-in for filesystems without handles; the kernel's are never negative."""
 
+_NO_HANDLES = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM})
+"""The kernel itself never answers EPERM here (open_by_handle_at(2)); older profiles of container engines do."""
+
 _name_to_handle_at = function(
     "name_to_handle_at", ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int
 )
@@ -33,8 +36,9 @@ _open_by_handle_at = function("open_by_handle_at", ctypes.c_int, ctypes.c_int, c
 def handle_of(dir_fd: int, name: bytes = b"") -> bytes:
     """Return the handle of `name` in `dir_fd` (of `dir_fd` itself without a name) as `struct file_handle` bytes.
 
-    Where the filesystem has no handles (EOPNOTSUPP) the bytes hold inode and birth time instead: they identify,
-    but cannot be opened (see `is_openable`). Symlinks are not followed. Raises OSError.
+    Where the filesystem has no handles (EOPNOTSUPP), or a container's seccomp filter lets nobody ask (EPERM), the bytes
+    hold inode and birth time instead: they identify, but cannot be opened (see `is_openable`). Symlinks are not
+    followed. Raises OSError.
     """
     if sys.platform != "linux":
         return _substitute(dir_fd, name)
@@ -42,12 +46,12 @@ def handle_of(dir_fd: int, name: bytes = b"") -> bytes:
     try:
         return _handle(dir_fd, name, flags)
     except OSError as error:
-        if error.errno not in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EOVERFLOW}:
+        if error.errno not in _NO_HANDLES | {errno.EOVERFLOW}:
             raise
     try:
         return _handle(dir_fd, name, flags | AT_HANDLE_FID)
     except OSError as error:
-        if error.errno not in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EOVERFLOW}:
+        if error.errno not in _NO_HANDLES | {errno.EINVAL, errno.EOVERFLOW}:
             raise
     return _substitute(dir_fd, name)
 
