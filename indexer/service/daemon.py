@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.events import ROOT_ID, Barrier, Batch, Rescan
 from indexer.index.audit import Audit
 from indexer.index.quick import quick_pass
+from indexer.service.clocks import ClockWatch
 from indexer.service.loop import batches, budget, merely_verifying
 from indexer.service.policy import index_policy
 from indexer.service.priority import IdlePriority
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from indexer.index.apply import Applied, Index
     from indexer.service.reload import Reload
-    from indexer.service.supervise import Supervisor
+    from indexer.service.supervise import RootWatch, Supervisor
     from indexer.watch.source import Watcher
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,8 @@ class Service:
         self._was_ready = False
         self._audited: Audit | None = None
         self._audit_at = 0.0
+        self._clocks = ClockWatch(clock)
+        self._was_writable = False
 
     # For any thread
 
@@ -192,6 +195,17 @@ class Service:
         if named is not None:
             self.board.update(unwatched_paths=named)
         session.supervisor.check(batch, now, ready=self.board.snapshot.ready and not self._stop.is_set())
+        if session.supervisor.root.look(now):
+            self._clocks.look(now)
+            self._note_writable(session.supervisor.root)
+
+    def _note_writable(self, root: RootWatch) -> None:
+        """Say when a filesystem that took writes takes none any more; one that never did is as it should be."""
+        if not root.read_only:
+            self._was_writable = True
+            self.board.recover("read_only")
+        elif self._was_writable:
+            self._degrade("read_only", "the filesystem of the root is mounted read-only now")
 
     def _follow_policy(self, index: Index, *, at_once: bool) -> None:
         """Put a changed configuration in force; an invalid one degrades the service and changes nothing."""

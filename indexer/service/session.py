@@ -10,14 +10,16 @@ from indexer.index.opening import close_filesystems, open_filesystems, open_inde
 from indexer.service.daemon import Session
 from indexer.service.own_reads import OwnReads
 from indexer.service.policy import index_policy
-from indexer.service.supervise import Canary, RootWatch, Supervisor
+from indexer.service.supervise import Canary, CookieCanary, RootWatch, Supervisor
 from indexer.watch.choose import choose_backend, make_watcher
 from indexer.watch.mount_table import MountTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from indexer.store import Store
+    from indexer.watch.source import Watcher
 
 
 @contextmanager
@@ -47,7 +49,18 @@ def open_session(store: Store, *, clock: Callable[[], float], backend: str | Non
             stack.callback(lambda: hearing.close(int(clock())))
         index.on_access = own_reads = OwnReads(index, store.ledger_path, clock)
         stack.callback(own_reads.close)
-        # The native observer hears no opens; its cookies tell whether it is deaf. Polling hears nothing.
-        canary = Canary(store.root, watcher) if choice.name not in {"native", "poll"} else None
-        root = RootWatch(store.root, filesystems[0].fd)
+        root = RootWatch(store.root, filesystems[0].fd, lambda: os.close(store.open_root()))
+        canary = _canary(store.root, watcher)
         yield Session(watcher, index, Supervisor(watcher, root, canary, table))
+
+
+def _canary(root: Path, watcher: Watcher) -> Canary | None:
+    """Return what proves that the watcher hears; None where nothing is listened to."""
+    if watcher.name == "poll":
+        return None
+    if watcher.name == "native":
+        from indexer.watch.native import NativeWatcher
+
+        assert isinstance(watcher, NativeWatcher)  # noqa: S101 - what the name means
+        return CookieCanary(root, watcher)
+    return Canary(root, watcher)

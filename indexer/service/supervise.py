@@ -12,16 +12,25 @@ from indexer.service.unwatched import Unwatched
 from indexer.units import show_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from indexer.events import Barrier, Batch
     from indexer.index.apply import Index
     from indexer.watch.mount_table import MountTable
+    from indexer.watch.native import NativeWatcher
     from indexer.watch.source import Watcher
 
-CANARY_PERIOD = 30.0
-CANARY_PATIENCE = 20.0
-"""Seconds from opening the root until that event must have been seen."""
+CANARY_PERIOD = 4.0
+CANARY_PATIENCE = 5.0
+"""Seconds from opening the root until that event must have been seen; both together within the ten that health has.
+
+Only seconds in which the writer runs count: who was stopped (SIGSTOP, a debugger, a starved machine) has heard nothing.
+"""
+AWAKE = 1.0
+"""Seconds between two turns of the writer that count at most."""
+LOOK = 1.0
+"""Seconds between two looks at what a plain stat of the root does not tell."""
 
 
 class GapError(Exception):
@@ -56,10 +65,27 @@ class Backoff:
 class RootWatch:
     """Whether the store's path still leads to the directory whose descriptor the session holds."""
 
-    def __init__(self, root: Path, root_fd: int) -> None:
+    def __init__(self, root: Path, root_fd: int, verify: Callable[[], object] = lambda: None) -> None:
+        """`verify` looks at the store's marker, and raises an IndexerError where it is gone or another's."""
         self._root = root
+        self._fd = root_fd
+        self._verify = verify
+        self._looked = float("-inf")
         held = os.fstat(root_fd)
         self._identity = (held.st_dev, held.st_ino)
+
+    @property
+    def read_only(self) -> bool:
+        """The filesystem takes no writes now: mounted so, or the kernel's answer to an error."""
+        return bool(os.fstatvfs(self._fd).f_flag & os.ST_RDONLY)
+
+    def look(self, now: float) -> bool:
+        """Look at the marker too, once a second (`now` is monotonic); True when it did. Raises IndexerError."""
+        if now - self._looked < LOOK:
+            return False
+        self._looked = now
+        self._verify()
+        return True
 
     def check(self) -> None:
         """Compare device and inode, which are stable while the descriptor is open. Raises GapError."""
@@ -87,6 +113,8 @@ class Canary:
         self._watcher = watcher
         self._sung = float("-inf")
         self._before = 0
+        self._heard = 0.0
+        self._waited = 0.0
         self._barrier: Barrier | None = None
 
     @property
@@ -98,22 +126,43 @@ class Canary:
         """Open and close the root when it is time again; `now` is monotonic."""
         if self._barrier is not None or now - self._sung < CANARY_PERIOD:
             return
-        self._sung = now
+        self._sung = self._heard = now
+        self._waited = 0.0
         self._before = self._watcher.counters.events
+        self._barrier = self._song()
+
+    def _song(self) -> Barrier | None:
         os.close(os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        self._barrier = self._watcher.barrier()
+        return self._watcher.barrier()
 
     def hear(self, batch: Batch, now: float) -> None:
         """Look for the song in a batch taken at `now`. Raises GapError when it is overdue or not in it."""
         if self._barrier is None:
             return
+        self._waited += min(now - self._heard, AWAKE)
+        self._heard = now
         if self._barrier not in batch.barriers:
-            if now - self._sung > CANARY_PATIENCE:
+            if self._waited > CANARY_PATIENCE:
                 raise GapError("canary_failed", f"nothing was seen for {CANARY_PATIENCE:.0f} s")
             return
+        batch.barriers.remove(self._barrier)  # nobody waits for it: verification keeps its own pace
         self._barrier = None
         if self._watcher.counters.events == self._before:
             raise GapError("canary_failed", "the kernel no longer reports what happens in the store")
+
+
+class CookieCanary(Canary):
+    """The same for watchdog's own observer, which hears no opens: a cookie file, made and removed.
+
+    Where none can be made (a read-only tree) it is silent; a periodic look at everything is what there is then.
+    """
+
+    def __init__(self, root: Path, watcher: NativeWatcher) -> None:
+        super().__init__(root, watcher)
+        self._native = watcher
+
+    def _song(self) -> Barrier | None:
+        return self._native.cookie()
 
 
 class Supervisor:

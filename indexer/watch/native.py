@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PERIOD = 900.0
 """Seconds between two looks at everything."""
-PATIENCE = 10.0
+PATIENCE = 4.0
 """Seconds without any event after which a cookie counts as lost: watchdog holds a lone "moved from" back for 0.5."""
 PENDING_LIMIT = 400_000
 """Names that may wait before they are folded into their directories."""
@@ -39,6 +39,8 @@ REASON = (
     "watchdog's own observer; it cannot tell when it has missed something, so everything is looked at again every "
     f"{PERIOD / 60:.0f} minutes, and reads are noticed only then"
 )
+_NO_COOKIES = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOSPC, errno.EDQUOT}
+"""Where no cookie can be made, a barrier rides behind a look at everything."""
 _LOGGER = "watchdog.observers.inotify_c"
 
 
@@ -80,9 +82,18 @@ class NativeWatcher:
         self._rescans: list[Rescan] = []
         self._barriers: list[Barrier] = []
         self._waiting: dict[str, tuple[Barrier | None, float]] = {}
+        self._canaries: set[Barrier] = set()
 
     def start(self) -> None:
         """Watch every directory. Raises OSError: ENOSPC (watch limit) or EMFILE (instance limit) at the root."""
+        if not self._control.startswith(os.pardir):
+            try:
+                os.mkdir(self._cookies, 0o700)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                if error.errno not in _NO_COOKIES:
+                    raise
         observer = Observer()
         observer.schedule(_Handler(self._seen), self._root, recursive=True, event_filter=_wanted())
         logging.getLogger(_LOGGER).addHandler(self._overflow)
@@ -142,7 +153,11 @@ class NativeWatcher:
         )
 
     def barrier(self) -> Barrier:
-        """Return a barrier that rides once its cookie has been seen; without a place for cookies, behind a rescan."""
+        """Return a barrier that rides behind a look at everything, once its cookie has been seen where one can be made.
+
+        watchdog's own idea of where a directory is goes wrong in silence when directories are exchanged, or moved into
+        each other in quick succession (7.1, inotify); whoever asks for the truth gets it from the tree.
+        """
         barrier = Barrier()
         if not self._bake(barrier):
             with self._ready:
@@ -150,6 +165,17 @@ class NativeWatcher:
                 self._barriers.append(barrier)
                 self._ready.notify_all()
         return barrier
+
+    def cookie(self) -> Barrier | None:
+        """Return a barrier that rides once its cookie has been seen; None where no cookie can be made."""
+        barrier = Barrier()
+        with self._ready:
+            self._canaries.add(barrier)
+        if self._bake(barrier):
+            return barrier
+        with self._ready:
+            self._canaries.discard(barrier)
+        return None
 
     def _bake(self, barrier: Barrier | None) -> bool:
         """Write a cookie for `barrier` (None: for an overflow); False where none can be written or would be seen."""
@@ -163,7 +189,7 @@ class NativeWatcher:
         except OSError as error:
             with self._ready:
                 self._waiting.pop(name, None)
-            if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOSPC, errno.EDQUOT}:
+            if error.errno in _NO_COOKIES:
                 return False
             raise
         return True
@@ -226,6 +252,10 @@ class NativeWatcher:
         if barrier is None:
             self._rescans.append(Rescan(ROOT_ID, tree=True, reason="overflow"))
         else:
+            if barrier in self._canaries:
+                self._canaries.discard(barrier)
+            else:
+                self._rescans.append(Rescan(ROOT_ID, tree=True, reason="requested"))
             self._barriers.append(barrier)
         return True
 

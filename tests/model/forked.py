@@ -11,11 +11,11 @@ with Forked(store, "inotify", Wishes()) as service:
 from __future__ import annotations
 
 import faulthandler
+import mmap
 import os
 import select
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 LOST = 0.7
 """Share of the hints that are dropped in an overflow."""
-OURS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGURG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +53,23 @@ class Wishes:
     """Let a second process list ahead."""
 
 
-def ill_treated(watcher: Watcher, paused: threading.Event, lose: threading.Event, chance: Random) -> Watcher:
-    """Let the writer of this watcher stand still while `paused`, and lose what it takes next once `lose` is set.
+PAUSED, LOSE = 0, 1
+"""Places of the flags that parent and child share."""
+
+
+def ill_treated(watcher: Watcher, flags: mmap.mmap, chance: Random) -> Watcher:
+    """Let the writer of this watcher stand still while `PAUSED`, and lose what it takes next once `LOSE` is set.
 
     What is lost is said, as the kernel does: by an overflow, after all that is missing has happened.
     """
     take = watcher.take
 
     def lossy(timeout: float | None) -> Batch:
-        while paused.is_set():
+        while flags[PAUSED]:
             time.sleep(0.001)
         batch = take(timeout)
-        if lose.is_set() and batch.hints:
-            lose.clear()
+        if flags[LOSE] and batch.hints:
+            flags[LOSE] = 0
             for names in batch.hints.values():
                 for name in [name for name in names if chance.random() < LOST]:
                     del names[name]
@@ -88,6 +91,7 @@ class Forked:
         self._seed = seed
         self._pid = 0
         self._ready = -1
+        self._flags = mmap.mmap(-1, 2)
 
     def __enter__(self) -> Self:
         self.start()
@@ -102,12 +106,12 @@ class Forked:
     def start(self, *, wait: bool = True) -> None:
         """Begin the next life; return once it is ready (`wait`), else `settle` waits for that."""
         self._ready, told = os.pipe()
-        signal.pthread_sigmask(signal.SIG_BLOCK, OURS)  # until the child has its own handlers
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until the child has its own handler
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._ready)
             self._be_the_service(told)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         os.close(told)
         if wait:
             self.await_ready()
@@ -136,7 +140,7 @@ class Forked:
             os.dup2(log, 1)
             os.dup2(log, 2)
             faulthandler.enable()
-            _run(self.store, self.backend, self.wishes, self._seed, lambda: _tell(told))
+            _run(self.store, self.backend, self.wishes, self._flags, Random(self._seed), lambda: _tell(told))
             code = 0
         except BaseException:  # noqa: BLE001 - shown by the parent, with the log
             sys.excepthook(*sys.exc_info())
@@ -179,15 +183,15 @@ class Forked:
 
     def pause_writer(self) -> None:
         """Let only the writer stand still."""
-        self._signal(signal.SIGUSR1)
+        self._flags[PAUSED] = 1
 
     def resume_writer(self) -> None:
         """Let it go on."""
-        self._signal(signal.SIGURG)
+        self._flags[PAUSED] = 0
 
     def lose(self) -> None:
         """Lose part of what is taken next."""
-        self._signal(signal.SIGUSR2)
+        self._flags[LOSE] = 1
 
     def settle(self, patience: float = PATIENCE) -> None:
         """Wait until all that has happened is in the index. Raises AssertionError."""
@@ -209,11 +213,12 @@ def _tell(told: int) -> None:
         return  # nobody waits for it
 
 
-def _run(store: Store, backend: str, wishes: Wishes, seed: int, on_ready: Callable[[], None]) -> None:
+def _run(
+    store: Store, backend: str, wishes: Wishes, flags: mmap.mmap, chance: Random, on_ready: Callable[[], None]
+) -> None:
     """Run one service until SIGTERM."""
-    paused, lose = threading.Event(), threading.Event()
-    chance, make = Random(seed), choose.make_watcher
-    replacement = {"make_watcher": lambda *args, **more: ill_treated(make(*args, **more), paused, lose, chance)}
+    make = choose.make_watcher
+    replacement = {"make_watcher": lambda *args, **more: ill_treated(make(*args, **more), flags, chance)}
     vars(session).update(replacement)
     for module in (fanotify, inotify, native):
         module.PENDING_LIMIT = wishes.pending  # type: ignore[attr-defined]
@@ -224,9 +229,6 @@ def _run(store: Store, backend: str, wishes: Wishes, seed: int, on_ready: Callab
         ahead.WORTH_A_WALKER = -1
     service = service_of(store, backend=backend, on_ready=on_ready)
     signal.signal(signal.SIGTERM, lambda *_: service.stop())
-    signal.signal(signal.SIGUSR1, lambda *_: paused.set())
-    signal.signal(signal.SIGURG, lambda *_: paused.clear())
-    signal.signal(signal.SIGUSR2, lambda *_: lose.set())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     with short_queue(wishes.queue):
         serve(store, service, schedule=False)

@@ -68,6 +68,26 @@ def settled(watcher: NativeWatcher, barrier: Barrier | None = None) -> Batch:
     raise AssertionError("the cookie did not come through")
 
 
+ASKED = Rescan(ROOT_ID, tree=True, reason="requested")
+"""What a barrier brings along: watchdog's idea of where directories are is not relied upon."""
+
+
+def test_a_place_for_cookies_is_made(tmp_path: Path) -> None:
+    """Of the control directory nobody else makes it; what proves that the observer hears costs no look at the tree."""
+    (tmp_path / ".indexer").mkdir(mode=0o700)
+    watcher = NativeWatcher(tmp_path, tmp_path / ".indexer", clock=lambda: 0.0)
+    watcher.start()
+    try:
+        canary = watcher.cookie()
+        assert canary is not None
+        batch = Batch(0)
+        while canary not in batch.barriers:
+            batch = watcher.take(DEADLINE)
+            assert batch.rescans == []
+    finally:
+        watcher.stop()
+
+
 def test_changes_become_hints_by_directory_path(root: Path, watcher: NativeWatcher) -> None:
     """Create, write, rename, chmod and delete are each a hint on (directory, name); order and number do not matter."""
     (root / "jobs").mkdir()
@@ -78,7 +98,7 @@ def test_changes_become_hints_by_directory_path(root: Path, watcher: NativeWatch
     os.unlink(root / "b")
     batch = settled(watcher)
     assert batch.hints == {"": {b"b": CHANGED}, "jobs": {b"a": CHANGED}}
-    assert batch.rescans == []
+    assert batch.rescans == [ASKED]
 
 
 def test_undecodable_names_keep_their_bytes(root: Path, watcher: NativeWatcher) -> None:
@@ -123,7 +143,7 @@ def test_overflow_that_watchdog_only_logs_becomes_a_rescan(watcher: NativeWatche
     """One rescan at once, so that the state is not clean; another behind a cookie, once the watches are rebuilt."""
     logging.getLogger("watchdog.observers.inotify_c").warning("Inotify queue overflowed; filesystem events were lost")
     batch = settled(watcher)
-    assert batch.rescans == [Rescan(ROOT_ID, tree=True, reason="overflow")] * 2
+    assert batch.rescans == [*[Rescan(ROOT_ID, tree=True, reason="overflow")] * 2, ASKED]
     assert watcher.counters.overflows == 1
     assert watcher.alive()
 
