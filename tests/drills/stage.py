@@ -62,9 +62,7 @@ class Stage:
         self._ended = threading.Event()
 
     def __enter__(self) -> Self:
-        self.service: Service = service_of(
-            self.store, backend=self.backend, on_ready=self._ready.set, clock=self.clock
-        )
+        self.service: Service = service_of(self.store, backend=self.backend, on_ready=self._ready.set, clock=self.clock)
         open_session = self.service._open_session
 
         @contextmanager
@@ -163,4 +161,3 @@ class Stage:
         assert disagreements(self.store.index_path, self.root) == {}
         expected = "reconciling" if self.backend == "poll" else "clean"
         until(lambda: self.service.board.snapshot.state == expected, expected)
-

@@ -19,16 +19,16 @@ import pytest
 from indexer.service import clocks, daemon
 from indexer.service.supervise import RootWatch
 from indexer.syscalls import fanotify as fan
-from indexer.watch import inotify
+from indexer.syscalls import inotify as kernel
 from tests.capabilities import needs
 from tests.drills.stage import Stage
 from tests.mounts import unmount
-from tests.trees import make
+from tests.trees import Node, make
 
 FANOTIFY = pytest.param("fanotify", marks=needs("CAP_SYS_ADMIN"))
 LISTENING = [FANOTIFY, "inotify", "native"]
 ALL = [*LISTENING, "poll"]
-TREE = {"jobs": {"one": {f"{number}": b"x" * number for number in range(5)}}, "top": b"1"}
+TREE: dict[str, Node] = {"jobs": {"one": {f"{number}": b"x" * number for number in range(5)}}, "top": b"1"}
 FILES = 6
 FLUSH = 0x80
 """FAN_MARK_FLUSH of fanotify_mark(2): the program itself has no use for it."""
@@ -67,8 +67,7 @@ def test_the_reading_thread_dies(root: Path, backend: str) -> None:
         watcher = stage.watcher
         watcher._seen = watcher._coalesce = broken
         if backend == "native":
-            handlers = [each for each in watcher._observer._handlers.values()]
-            for handler in [one for group in handlers for one in group]:
+            for handler in [one for group in watcher._observer._handlers.values() for one in group]:
                 handler._seen = broken
         with quiet_threads():
             (root / "killer").write_bytes(b"1")
@@ -108,7 +107,7 @@ def deafen(stage: Stage) -> None:
     elif stage.backend == "inotify":
         watcher._is_not_a_hint = lambda *_: True  # what the kernel says of the end of a watch is lost too
         for watch in list(watcher._ids):
-            inotify.kernel.inotify_rm_watch(watcher._queue, watch)
+            kernel.inotify_rm_watch(watcher._queue, watch)
         watcher._is_not_a_hint = type(watcher)._is_not_a_hint.__get__(watcher)
     else:
         for handlers in watcher._observer._handlers.values():
@@ -164,9 +163,7 @@ def test_the_root_is_removed_and_made_again(tmp_path: Path, root: Path, backend:
 
 @needs("CAP_SYS_ADMIN")
 @pytest.mark.parametrize("backend", ALL)
-def test_the_root_is_unmounted_and_mounted_again(
-    tmp_path: Path, mount: Callable[..., Path], backend: str
-) -> None:
+def test_the_root_is_unmounted_and_mounted_again(tmp_path: Path, mount: Callable[..., Path], backend: str) -> None:
     """The bare mount point is no empty tree; the same filesystem mounted again is the store, verified."""
     place = mount("ext4", size=64)
     image = place.with_name(f"{place.name}.img")
@@ -287,4 +284,3 @@ def test_the_index_cannot_be_written_for_a_while(root: Path, backend: str) -> No
         stage.health_says("index_error")
         failing.clear()
         stage.well()
-
