@@ -124,7 +124,7 @@ class History(Database):
         """Yield the paths of open intents: removals that may be under way."""
         rows = self._query(
             "SELECT path, path_bytes FROM action WHERE run_id IN (SELECT id FROM run WHERE finished IS NULL)"
-            " AND outcome IS NULL"
+            " AND (outcome IS NULL OR outcome = 'destroying')"
         )
         return (path_of(*row) for row in rows)
 

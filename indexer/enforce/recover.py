@@ -96,8 +96,8 @@ def _torn_children(places: Places, ledger: Ledger, run: int) -> set[str | None]:
     for action in ledger.actions(run):
         if action.child is None or action.child in torn or action.action == "rmdir":
             continue
-        if action.outcome is None:
-            torn.add(action.child)
+        if action.outcome is None or (action.outcome, action.error) == ("kept", "rolled_back"):
+            torn.add(action.child)  # the latter: an earlier recovery, cut off itself, has begun to bring it back
         elif action.outcome == "trashed" and (place := places.named(action.filesystem)) is not None:
             try:
                 there = _in_trash(action, place) is None and _original(action, places) is not None

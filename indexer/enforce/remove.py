@@ -35,6 +35,9 @@ that long at most (some milliseconds)."""
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 """No block, no inode, or no quota left."""
 
+Lasting = tuple[tuple[int, int], int, int]
+"""(device, inode, birth time in nanoseconds) of a directory: who it is while nothing holds it open."""
+
 
 class Remover:
     """Runs the recipe for one run, in one thread (the leases' signals are sent to it)."""
@@ -289,17 +292,27 @@ class Remover:
         victim.outcome = "deleted"
         hooks.at("unlink.after", victim.name)
 
-    def put_back(self, directory: bytes, place: Place, victims: Sequence[Victim], why: str) -> None:
-        """Rename victims that have been staged out of the trash again, for the reason `why`."""
+    def put_back(self, directory: bytes, known: Lasting | None, victims: Sequence[Victim], why: str) -> None:
+        """Rename victims that have been staged out of the trash again, for the reason `why`.
+
+        Only into the directory that they came from (`known`): another one of that name may be anybody's, who could
+        read there what nobody else could before.
+        """
+        place = self._places.of(directory)
         try:
             dir_fd = self._places.open(directory)
         except OSError as error:
             for victim in victims:
-                victim.outcome, victim.error = "stray", f"{why}; could not be put back: {describe(error)}"
+                self._astray(place, victim, why, describe(error))
             return
         try:
+            st = stat_fd(dir_fd)
+            same = (st.dev, st.inode, st.btime_ns) == known
             for victim in victims:
-                self._put_back(dir_fd, place, victim, why)
+                if same:
+                    self._put_back(dir_fd, place, victim, why)
+                else:
+                    self._astray(place, victim, why, "its directory is another one now")
         finally:
             os.close(dir_fd)
 
@@ -312,15 +325,19 @@ class Remover:
         try:
             self.patience.call(lambda: rename_noreplace(place.trash_fd, victim.trash_name, dir_fd, victim.name))
         except OSError as error:
-            victim.outcome = "stray"
-            victim.error = f"{why or 'failed'}; could not be put back: {describe(error)}"
-            try:
-                victim.stat = stat_at(place.trash_fd, victim.trash_name)
-            except FileNotFoundError as gone:
-                victim.outcome, victim.error = "unknown", describe(gone)
-            except OSError as unseen:
-                victim.error += f"; {describe(unseen)}"  # it is there, as far as anybody knows
+            self._astray(place, victim, why, describe(error))
         else:
             victim.renamed = False
             victim.outcome, victim.error = ("kept", why) if why is not None else ("failed", None)
         hooks.at("back.after", victim.name)
+
+    def _astray(self, place: Place, victim: Victim, why: str | None, text: str) -> None:
+        """It stays in the trash against the run's will: say so, with what it really is."""
+        victim.outcome = "stray"
+        victim.error = f"{why or 'failed'}; could not be put back: {text}"
+        try:
+            victim.stat = stat_at(place.trash_fd, victim.trash_name)
+        except FileNotFoundError as gone:
+            victim.outcome, victim.error = "unknown", describe(gone)
+        except OSError as unseen:
+            victim.error += f"; {describe(unseen)}"  # it is there, as far as anybody knows

@@ -218,15 +218,25 @@ class _Work:
                 self._protect(whole.victims, protection.blocker if why is None else _always(why))
                 if whole.stage(self.remover, self.places):
                     staged.append(whole)
-            self._decide(staged)
+            self._decide([whole for whole in staged if not self._protected_since(whole)])
             for whole in wholes:
                 whole.end(self.places)
                 self._count_child(whole)
         finally:
             for whole in wholes:
-                whole.abandon(self.remover, self.places)
+                whole.bring_back(self.remover, "interrupted")  # only a fault in us, or in the ledger, leaves it so
             self._note(victims)
             self._tell()
+
+    def _protected_since(self, whole: WholeChild) -> bool:
+        """True, with all of it back in its place, when somebody has put a hold on a part while it was put aside."""
+        protection = self.context.ledger.protection(self.context.now())
+        word = protection.inside(whole.path)
+        if protection and word is None:
+            word = next(filter(None, (protection.blocker(victim.path) for victim in whole.victims)), None)
+        if word is not None:
+            whole.bring_back(self.remover, word)
+        return word is not None
 
     def _decide(self, staged: list[WholeChild]) -> None:
         """Record that what lies in the trash to be destroyed may be: from here on a crash does not bring it back."""

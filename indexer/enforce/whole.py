@@ -16,13 +16,14 @@ from indexer.enforce import hooks
 from indexer.enforce.directories import Blocked, blocked_by
 from indexer.enforce.places import describe, split
 from indexer.enforce.remove import NO_ROOM
+from indexer.syscalls.stat import stat_fd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from indexer.enforce.places import Places
     from indexer.enforce.recheck import Belongs
-    from indexer.enforce.remove import Remover
+    from indexer.enforce.remove import Lasting, Remover
     from indexer.enforce.victim import Victim
 
 
@@ -34,8 +35,8 @@ class WholeChild:
         self.path = path
         self.groups = groups
         self.victims = [victim for _, group in groups for victim in group]
-        self.directories: list[bytes] = []
-        """All that lie in it, itself included, as they were found before its files went."""
+        self.directories: dict[bytes, Lasting] = {}
+        """All that lie in it, itself included, as they were found before its files went, each with who it is."""
         self._belongs = belongs
         self._rule = self.victims[0].remove.rule
 
@@ -49,7 +50,7 @@ class WholeChild:
         if any(victim.outcome is not None for victim in self.victims):  # a hold, since it was planned
             self._all_stay(next(victim.error or "" for victim in self.victims if victim.outcome is not None))
             return False
-        if (why := self._look(remover)) is not None:
+        if (why := self._look(remover, before=True)) is not None:
             self._all_stay(why.why, failed=why)
             return False
         direct = any(victim.system or (victim.destroy and places.of(split(victim.path)[0]).overlay)
@@ -60,8 +61,9 @@ class WholeChild:
             obstacle = self._aside(remover)
             if obstacle is None:
                 return True
-            self._back(remover, places, obstacle)
-            if not (self.victims[0].destroy and obstacle.code in NO_ROOM):
+            self._back(remover, obstacle)
+            stray = any(victim.outcome in {"stray", "unknown"} for victim in self.victims)
+            if stray or not (self.victims[0].destroy and obstacle.code in NO_ROOM):
                 return False
             for victim in self.victims:
                 victim.start_over()
@@ -92,10 +94,10 @@ class WholeChild:
             victim.freed = found.st_blocks * 512 if found.st_nlink == 1 else 0
             hooks.at("unlink.after", victim.name)
 
-    def abandon(self, remover: Remover, places: Places) -> None:
-        """Bring back what is still put aside: only a fault in us, or in the ledger, leaves it so."""
+    def bring_back(self, remover: Remover, why: str) -> None:
+        """Bring back what is still put aside, for the reason `why`."""
         if any(victim.outcome == "staged" for victim in self.victims):
-            self._back(remover, places, Blocked("interrupted"))
+            self._back(remover, Blocked(why))
 
     def _aside(self, remover: Remover) -> Blocked | None:
         """Rename all of it into the trash, directory by directory; return what speaks against it, None: nothing."""
@@ -109,14 +111,14 @@ class WholeChild:
                 if victim.outcome not in {"staged", "kept"}:
                     return Blocked("incomplete", failed=True, code=victim.code)
         hooks.at("child.staged", self.path)
-        return self._look(remover)
+        return self._look(remover, before=False)
 
-    def _back(self, remover: Remover, places: Places, why: Blocked) -> None:
+    def _back(self, remover: Remover, why: Blocked) -> None:
         """Bring back what has been put aside, the last directory first; what never went stays for the same reason."""
         for directory, group in reversed(self.groups):
             staged = [victim for victim in group if victim.outcome == "staged"]
             if staged:
-                remover.put_back(directory, places.of(directory), staged, why.why)
+                remover.put_back(directory, self.directories.get(directory), staged, why.why)
         for victim in self.victims:
             if victim.outcome is None or (victim.outcome, victim.error) == ("kept", why.why):
                 victim.keep(why.why)
@@ -133,21 +135,25 @@ class WholeChild:
                 else:
                     victim.keep("incomplete" if failed is not None and failed.failed else why)
 
-    def _look(self, remover: Remover) -> Blocked | None:
-        """Go through all of the child as it is now; return what speaks against it: a file that no plan has named."""
-        named: dict[bytes, set[bytes]] = {}
-        for directory, group in self.groups:
-            named[directory] = {victim.name for victim in group}
-        found, waiting = [], [self.path]
+    def _look(self, remover: Remover, *, before: bool) -> Blocked | None:
+        """Go through all of the child as it is now; return what speaks against it: a file that no plan has named.
+
+        Once its files lie in the trash (not `before`) whatever has the name of one of them is another file, and each
+        directory that one was taken from must be where it was: somebody who has moved it away wants what was in it.
+        """
+        named = {directory: {victim.name for victim in group} if before else set() for directory, group in self.groups}
+        found: dict[bytes, Lasting] = {}
+        waiting = [self.path]
         while waiting:
             directory = waiting.pop()
-            found.append(directory)
             known = named.get(directory, set())
             try:
                 fd = remover.directories.open(directory)
             except Blocked as blocked:
                 return blocked
             try:
+                st = stat_fd(fd)
+                found[directory] = st.dev, st.inode, st.btime_ns
                 with os.scandir(fd) as entries:
                     for entry in entries:
                         name = os.fsencode(entry.name)
@@ -160,5 +166,9 @@ class WholeChild:
                 return blocked_by(error)
             finally:
                 os.close(fd)
-        self.directories = self.directories or found
-        return None
+        if before:
+            self.directories = found
+            return None
+        taken = [directory for directory, group in self.groups if any(one.outcome == "staged" for one in group)]
+        moved = any(found.get(directory) != self.directories.get(directory, ()) for directory in taken)
+        return Blocked("directory_moved") if moved else None
