@@ -39,7 +39,13 @@ def open_session(store: Store, *, clock: Callable[[], float], backend: str | Non
         choice = choose_backend(store.root, [os.fsdecode(each.path) for each in present[1:]], wanted)
         mounts = [filesystem.fd for filesystem in present]
         watcher = make_watcher(
-            choice, store.root, store.control, mounts, clock=clock, ignore_readers=store.config.store.ignore_readers
+            choice,
+            store.root,
+            store.control,
+            mounts,
+            clock=clock,
+            ignore_readers=store.config.store.ignore_readers,
+            access_resolution=store.config.store.access_resolution,
         )
         watcher.start()
         stack.callback(watcher.stop)

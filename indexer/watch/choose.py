@@ -91,16 +91,23 @@ def make_watcher(
     *,
     clock: Callable[[], float],
     ignore_readers: Sequence[str] = (),
+    access_resolution: float = 0.0,
 ) -> Watcher:
     """Return the chosen watcher, not yet started. `mounts` are descriptors of the store's filesystems, open as long."""
     if choice.name == "fanotify":
         from indexer.watch.fanotify import FanotifyWatcher
 
-        return FanotifyWatcher(mounts, clock=clock, reason=choice.reason, ignore_readers=ignore_readers)
+        return FanotifyWatcher(
+            mounts,
+            clock=clock,
+            reason=choice.reason,
+            ignore_readers=ignore_readers,
+            access_resolution=access_resolution,
+        )
     if choice.name == "inotify":
         from indexer.watch.inotify import InotifyWatcher
 
-        return InotifyWatcher(clock=clock, reason=choice.reason)
+        return InotifyWatcher(clock=clock, reason=choice.reason, access_resolution=access_resolution)
     if choice.name == "poll":
         from indexer.watch.poll import PollWatcher
 

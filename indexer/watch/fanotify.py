@@ -19,6 +19,7 @@ from indexer.watch.fanotify_errors import error_group, errors_in
 from indexer.watch.fanotify_mute import MUTE_AFTER, Muter
 from indexer.watch.reader import BUFFER, QueueReader
 from indexer.watch.readers import IgnoredReaders
+from indexer.watch.uses import RecentUses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,12 +70,15 @@ class FanotifyWatcher(QueueReader):
         reason: str = "",
         nap: float = NAP,
         ignore_readers: Sequence[str] = (),
+        access_resolution: float = 0.0,
     ) -> None:
         """Watch the filesystems that the directory descriptors `mounts` lie on; `clock` gives Unix seconds.
 
-        What the programs in `ignore_readers` read is no use, as far as it can be seen who they were.
+        What the programs in `ignore_readers` read is no use, as far as it can be seen who they were. Uses of one name
+        are told at most twice an `access_resolution` (seconds; 0: each).
         """
         super().__init__("indexer-fanotify", nap)
+        self._uses = RecentUses(access_resolution)
         self.readers = IgnoredReaders(ignore_readers)
         self.tells_readers = bool(self.readers)
         """Uses by ignored programs are left out, so that `index.hearing` can go by what is told."""
@@ -146,6 +150,7 @@ class FanotifyWatcher(QueueReader):
         pending = self._pending
         foreign = self._foreign
         readers = self.readers or None
+        told = self._uses.turn()
         get, count_of = pending.get, foreign.get
         head = _HEAD.unpack_from
         offset, end = 0, len(data)
@@ -164,13 +169,21 @@ class FanotifyWatcher(QueueReader):
                     foreign[key] = heard = heard + 1
                     if not heard % MUTE_AFTER:
                         loud.append(key)
-                elif readers is None or not mask & fan.FAN_CLOSE_NOWRITE or mask & fan.FAN_ONDIR:
+                elif not mask & fan.FAN_CLOSE_NOWRITE or mask & fan.FAN_ONDIR:
                     pending[raw] = get(raw, 0) | mask
+                    if told:
+                        told.discard(raw)
                 else:
-                    if readers.ignores(_PID.unpack_from(data, offset)[0]):
+                    if readers is not None and readers.ignores(_PID.unpack_from(data, offset)[0]):
                         mask &= ~fan.FAN_CLOSE_NOWRITE
-                    if mask & CHANGES or mask & fan.FAN_CLOSE_NOWRITE:
+                    if mask & CHANGES:
                         pending[raw] = get(raw, 0) | mask
+                        if told:
+                            told.discard(raw)
+                    elif mask and (told is None or raw not in told):
+                        pending[raw] = get(raw, 0) | mask
+                        if told is not None:
+                            told.add(raw)
             elif mask & fan.FAN_Q_OVERFLOW:
                 self.counters.overflows += 1
                 self._rescans.append(Rescan(ROOT_ID, tree=True, reason="overflow"))

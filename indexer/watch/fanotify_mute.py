@@ -15,7 +15,7 @@ import sys
 from indexer.syscalls import fanotify as fan
 from indexer.syscalls.handles import open_handle
 
-MUTE_AFTER = 64
+MUTE_AFTER = 16
 """Events after which a foreign directory is muted: about what muting costs."""
 LIMIT = 16_384
 """Directories muted at a time."""

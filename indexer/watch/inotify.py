@@ -17,6 +17,7 @@ from collections.abc import Callable, KeysView
 from indexer.events import ACCESSED, CHANGED, ROOT_ID, Batch, Rescan
 from indexer.syscalls import inotify as kernel
 from indexer.watch.reader import QueueReader
+from indexer.watch.uses import RecentUses
 
 MASK = (
     kernel.IN_CREATE
@@ -51,9 +52,15 @@ class InotifyWatcher(QueueReader):
     name = "inotify"
     wants_descriptor = True
 
-    def __init__(self, *, clock: Callable[[], float], reason: str = "", nap: float = NAP) -> None:
-        """`clock` gives Unix seconds, `nap` is in seconds."""
+    def __init__(
+        self, *, clock: Callable[[], float], reason: str = "", nap: float = NAP, access_resolution: float = 0.0
+    ) -> None:
+        """`clock` gives Unix seconds, `nap` is in seconds.
+
+        Uses of one name are told at most twice an `access_resolution` (seconds; 0: each).
+        """
         super().__init__("indexer-inotify", nap)
+        self._uses = RecentUses(access_resolution)
         self.reason = reason or "a watch on each directory: no privilege needed"
         self._clock = clock
         self._pending: dict[int, dict[bytes, int]] = {}
@@ -167,6 +174,7 @@ class InotifyWatcher(QueueReader):
     def _coalesce(self, data: bytes) -> int:
         """Merge the events in `data` into the pending hints: one slice and one dictionary entry an event."""
         pending = self._pending
+        told = self._uses.turn()
         head = _HEAD.unpack_from
         names: dict[bytes, int] = {}
         last = before = 0  # no watch descriptor is 0
@@ -178,6 +186,13 @@ class InotifyWatcher(QueueReader):
             count += 1
             if mask & RARE and self._is_not_a_hint(watch, mask):
                 continue
+            if told is not None:
+                if mask == kernel.IN_CLOSE_NOWRITE:
+                    if (use := (watch, data[begin:offset])) in told:
+                        continue
+                    told.add(use)
+                elif told:
+                    told.discard((watch, data[begin:offset]))
             if watch != last:
                 self._names += len(names) - before
                 found = pending.get(watch)

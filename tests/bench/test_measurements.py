@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import expire, fuzz, growth, harness, plan, scan, storm, usage, watchers
+from scripts.bench import expire, fuzz, growth, harness, neighbours, plan, scan, storm, usage, watchers
 from scripts.bench.harness import Settings
 from scripts.bench.peers import absent
 from tests.capabilities import needs
@@ -44,6 +44,14 @@ def test_no_backend_of_ours_loses_anything_where_others_are_compared(tmp_path: P
     ours = [name for name in watchers.PEERS if name not in {"watchdog", "watchfiles"} and absent(name) is None]
     assert {name: figures[f"tmpfs {name} lost"] for name in ours} == dict.fromkeys(ours, 0)
     assert {name for name in watchers.SET_UP if f"{name} ready" in figures} >= {"indexer, inotify", "watchdog"}
+
+
+@needs("gcc", *needs_of("ext4"))
+def test_a_busy_filesystem_and_a_busy_file_hide_nothing(tmp_path: Path) -> None:
+    """What is made in the store beside a storm elsewhere is found, and a file that is read all the time is in use."""
+    way = next(iter(neighbours.WAYS))
+    figures = neighbours.measure(Settings(tmp_path, 4_000, repeat=1), (way,), seconds=1).figures
+    assert figures == {f"{way} lost": 0, f"{way} lost fresh": 0, "fanotify noted": 1, "inotify noted": 1}
 
 
 @needs(*needs_of("tmpfs"))

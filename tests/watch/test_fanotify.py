@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,11 +48,11 @@ def watch() -> Iterator[Callable[..., FanotifyWatcher]]:
     """Return `watch(*directories, nap=…)`: a started watcher over the filesystems they lie on."""
     with ExitStack() as stack:
 
-        def start(*places: Path, nap: float = 0.001, ignore_readers: tuple[str, ...] = ()) -> FanotifyWatcher:
+        def start(*places: Path, nap: float = 0.001, **wishes: Any) -> FanotifyWatcher:
             fds = [os.open(place, os.O_RDONLY | os.O_DIRECTORY) for place in places]
             for fd in fds:
                 stack.callback(os.close, fd)
-            watcher = FanotifyWatcher(fds, clock=lambda: 1.5, nap=nap, ignore_readers=ignore_readers)
+            watcher = FanotifyWatcher(fds, clock=lambda: 1.5, nap=nap, **wishes)
             watcher.start()
             stack.callback(watcher.stop)
             return watcher
@@ -306,6 +307,24 @@ def test_an_error_that_the_filesystem_finds_is_a_state_and_a_doubt(
     assert watcher.counters.filesystem_error == "EUCLEAN: Structure needs cleaning"
     assert hints(batch, top) == {b"f": CHANGED}
     assert batch.rescans == [Rescan(ROOT_ID, tree=True, reason="filesystem_error")]
+
+
+def test_a_file_that_is_read_all_the_time_is_told_once_in_a_while(
+    mount: Callable[..., Path], watch: Callable[..., FanotifyWatcher]
+) -> None:
+    """Within half the resolution a use tells nothing new, unless the name has changed meanwhile."""
+    top = mount("tmpfs")
+    (top / "hot").write_bytes(b"1")
+    watcher = watch(top, access_resolution=2 * NEVER)
+    found = []
+    for _ in range(3):
+        (top / "hot").read_bytes()
+        found.append(hints(taken(watcher), top))
+    (top / "hot").write_bytes(b"2")
+    found.append(hints(taken(watcher), top))
+    (top / "hot").read_bytes()
+    found.append(hints(taken(watcher), top))
+    assert found == [{b"hot": ACCESSED}, {}, {}, {b"hot": CHANGED}, {b"hot": ACCESSED}]
 
 
 def test_what_ignored_programs_read_is_no_use(

@@ -120,6 +120,27 @@ def test_reading_is_a_use_and_listing_is_nothing(root: Path, watcher: InotifyWat
     assert taken(watcher).hints == {ROOT_ID: {b"file": ACCESSED}}
 
 
+def test_a_file_that_is_read_all_the_time_is_told_once_in_a_while(root: Path) -> None:
+    """Within half the resolution a use tells nothing new, unless the name has changed meanwhile."""
+    (root / "hot").write_bytes(b"1")
+    watcher = InotifyWatcher(clock=lambda: 1.5, nap=0.001, access_resolution=7200)
+    watcher.start()
+    try:
+        register(watcher, ROOT_ID, root)
+        found = []
+        for _ in range(3):
+            (root / "hot").read_bytes()
+            found.append(taken(watcher).hints)
+        (root / "hot").write_bytes(b"2")
+        found.append(taken(watcher).hints)
+        (root / "hot").read_bytes()
+        found.append(taken(watcher).hints)
+    finally:
+        watcher.stop()
+    expected = [{b"hot": ACCESSED}, {}, {}, {b"hot": CHANGED}, {b"hot": ACCESSED}]
+    assert found == [{ROOT_ID: names} if names else {} for names in expected]
+
+
 def test_a_change_of_the_directory_itself_is_a_hint_on_a_dot(root: Path, watcher: InotifyWatcher) -> None:
     """As fanotify reports it: a directory that may be read again is listed again."""
     root.chmod(0o700)
