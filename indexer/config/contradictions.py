@@ -24,19 +24,13 @@ class Labelled(NamedTuple):
     """The keys that the file has."""
 
 
-def contradictions(
-    store: Mapping[str, Any], classes: Sequence[Labelled], others: Mapping[str, Labelled], problems: Problems
-) -> None:
+def contradictions(classes: Sequence[Labelled], others: Mapping[str, Labelled], problems: Problems) -> None:
     """Add every contradiction between keys to `problems`."""
     _names(classes, problems)
-    _unreachable(store, classes, problems)
-    for label, values, given in classes:
+    for label, values, _ in classes:
         _prefixes(label, values, problems)
         _filename(label, values, problems)
         _quota(label, values, problems)
-        if values["action"] == "delete" and "trash_ttl" in given:
-            remedy = 'remove trash_ttl, or write action = "trash"'
-            problems.add(f"{label}.trash_ttl", 'has no effect with action = "delete"', remedy)
     if "watermark" in others:
         _watermark(others["watermark"], classes, problems)
     if "http" in others:
@@ -49,7 +43,12 @@ def warnings(
     store: Mapping[str, Any], classes: Sequence[Labelled], others: Mapping[str, Labelled] | None = None
 ) -> Iterator[str]:
     """Yield what is allowed and probably not meant."""
-    for label, values, _ in classes:
+    yield from _unreachable(store, classes)
+    for label, values, given in classes:
+        if values["action"] == "delete" and "trash_ttl" in given:
+            yield f'{label}: trash_ttl has no effect with action = "delete"'
+        if values["filename_time"] is not None and "filename" not in (values["clock"] or ()):
+            yield f'{label}: filename_time has no effect without clock = ["filename"]'
         if values["warn_before"] is not None and "notify" not in (others or {}):
             yield f"{label}: warn_before without [notify]: no notice can be published, so nothing of it ever goes"
         ttl, least = values["ttl"], values["min_age"]
@@ -60,8 +59,8 @@ def warnings(
             )
         if values["max_fraction"] == 1:
             yield f"{label}: max_fraction = 1 lets one run remove everything"
-    if store["mode"] == "enforce" and not any(values["ttl"] for _, values, _ in classes):
-        yield 'store.mode = "enforce", but no class has a ttl: nothing will be removed'
+    if store["mode"] == "enforce" and not any(values["ttl"] or values["evict"] for _, values, _ in classes):
+        yield 'store.mode = "enforce", but no class has a ttl: nothing expires'
 
 
 def _names(classes: Sequence[Labelled], problems: Problems) -> None:
@@ -74,18 +73,14 @@ def _names(classes: Sequence[Labelled], problems: Problems) -> None:
             seen[name] = label
 
 
-def _unreachable(store: Mapping[str, Any], classes: Sequence[Labelled], problems: Problems) -> None:
-    """A class that an earlier one (or `ignore`) covers whole would never apply, and nobody would notice."""
+def _unreachable(store: Mapping[str, Any], classes: Sequence[Labelled]) -> Iterator[str]:
+    """A class that an earlier one (or `ignore`) covers whole never applies: its files are the earlier one's."""
     earlier = [("store.ignore", glob) for glob in store["ignore"] or ()]
     for label, values, _ in classes:
         globs = values["match"] or ()
         hiding = [next((where for where, other in earlier if covers(other, glob)), None) for glob in globs]
         if hiding and all(hiding):
-            problems.add(
-                f"{label}.match",
-                f"never applies: {hiding[0]} matches all of it first",
-                "the first class that matches wins: put the narrower one before the wider",
-            )
+            yield f"{label} never applies: {hiding[0]} matches all of it first; put the narrower one before the wider"
         earlier += [(label, glob) for glob in globs]
 
 
@@ -110,10 +105,6 @@ def _filename(label: str, values: Mapping[str, Any], problems: Problems) -> None
     uses = "filename" in (values["clock"] or ())
     if uses and values["filename_time"] is None:
         problems.add(f"{label}.clock", '"filename" without filename_time', "say how to read the time from a name")
-    if not uses and values["filename_time"] is not None:
-        problems.add(
-            f"{label}.filename_time", 'has no effect without clock = ["filename"]', "add the clock, or remove it"
-        )
 
 
 def _quota(label: str, values: Mapping[str, Any], problems: Problems) -> None:

@@ -75,7 +75,7 @@ def read_config(
         for table in TABLES
         if table.name in tables and table not in (STORE, GUARDS, CLASS)
     }
-    contradictions(store, classes, others, problems)
+    contradictions(classes, others, problems)
     problems.raise_if_any()
     if store_path is not None:
         store["path"] = store_path

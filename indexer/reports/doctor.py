@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from indexer.errors import IndexDatabaseError, IndexerError, NotScannedError
+from indexer.reports.class_order import class_check
 from indexer.reports.limits import limit_checks
 from indexer.reports.machine import Check, mount_of, platform_checks, sqlite_checks
 from indexer.reports.permissions import lease_check, private_check, tree_checks
@@ -38,6 +39,7 @@ def doctor(store: Store) -> list[Check]:
         private_check(store),
         *tree_checks(store),
         *_configuration(store),
+        class_check(store.config.classes, store.config.store.ignore),
         *_index(store),
     ]
 
