@@ -118,8 +118,7 @@ _VIEWS = {
     "tree": "SELECT path, depth, below_files AS files, below_bytes AS bytes, below_allocated AS allocated"
     " FROM _directory",
     "expired": f"""
-        SELECT {_PATH} AS path, c.name AS class, f.expires_at AS expires_at, f.allocated AS allocated,
-            (SELECT max(n.published) FROM notices n WHERE n.path = {_PATH} AND n.clock_at >= f.clock_at) AS notice_at
+        SELECT {_PATH} AS path, c.name AS class, f.expires_at AS expires_at, f.allocated AS allocated
         FROM _file f CROSS JOIN _class c ON c.id = f.class_id AND c.live
             LEFT JOIN _directory d ON d.id = f.directory_id
         WHERE f.expires_at < {_NOW}""",

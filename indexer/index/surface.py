@@ -216,13 +216,9 @@ VIEWS: dict[str, View] = {
     ),
     "expired": View(
         "What is past its ttl now, whatever stands in its way (see `plan`); costs what is due, not what there is.",
-        {
-            **_FILE,
-            "notice_at": "when a published notice named it as it is now; NULL: none did (its class may want none)",
-        },
+        _FILE,
         f"""
-        SELECT {PATH} AS path, c.name AS class, {CLOCK_AT} + c.ttl AS expires_at, f.blocks * 512 AS allocated,
-            notice_at(f.directory_id, f.name, {CLOCK_AT}) AS notice_at
+        SELECT {PATH} AS path, c.name AS class, {CLOCK_AT} + c.ttl AS expires_at, f.blocks * 512 AS allocated
         FROM class c CROSS JOIN file f ON f.class_id = c.id AND f.clock < now() - c.ttl
         WHERE c.live AND c.ttl IS NOT NULL AND {CLOCK_AT} < now() - c.ttl
         """,

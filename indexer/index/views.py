@@ -29,16 +29,14 @@ def install(
     protection: Callable[[bytes], str | None] | None = None,
     prefixes: Mapping[str, tuple[str, ...]] | None = None,
     child_quotas: Mapping[str, int] | None = None,
-    notice: Callable[[bytes], tuple[int, int] | None] | None = None,
 ) -> None:
     """Make the views and their functions on the reader's connection.
 
     `now` returns Unix seconds. Without `ledger` (or before there is one) its views are there, and empty. `protection`
     tells whether a hold or lease covers a path, `prefixes` which directories are a class's own (for `child`),
-    `child_quotas` how many bytes each child of a class may hold, `notice` when a path was last named by a notice, and
-    its clock then.
+    `child_quotas` how many bytes each child of a class may hold.
     """
-    _functions(reader, now, protection, prefixes or {}, child_quotas or {}, notice)
+    _functions(reader, now, protection, prefixes or {}, child_quotas or {})
     connection = reader.connection
     attached = ledger is not None and ledger.exists()
     if attached and ledger is not None:
@@ -57,7 +55,6 @@ def _functions(
     protection: Callable[[bytes], str | None] | None,
     prefixes: Mapping[str, tuple[str, ...]],
     child_quotas: Mapping[str, int],
-    notice: Callable[[bytes], tuple[int, int] | None] | None,
 ) -> None:
     """Register the SQL functions; a directory in limbo has no path, and so have its files."""
 
@@ -91,11 +88,6 @@ def _functions(
         path = whole(directory_id, name)
         return int(path is not None and protection(path) is not None)
 
-    def notice_at(directory_id: int, name: str | bytes, clock_at: int | None) -> int | None:
-        path = None if notice is None else whole(directory_id, name)
-        said = notice(path) if path is not None and notice is not None else None
-        return said[0] if said is not None and said[1] >= (clock_at or 0) else None
-
     def extension_of(name: str | bytes) -> str:
         return os.path.splitext(name if isinstance(name, str) else text_of(name))[1][1:].lower()
 
@@ -120,7 +112,6 @@ def _functions(
         (dir_path, 1),
         (path_bytes, 2),
         (is_held, 2),
-        (notice_at, 3),
         (extension_of, 1),
         (child_of, 2),
         (child_quota, 2),

@@ -33,7 +33,6 @@ def open_views(store: Store, now: int) -> Reader:
             protection=protection_of(store, now),
             prefixes=prefixes(store.config.classes),
             child_quotas=child_quotas(store.config.classes),
-            notice=_notices(store),
         )
     except BaseException:
         reader.close()
@@ -78,19 +77,6 @@ def directory_below(reader: Reader, under: bytes) -> int | None:
             f"{show_name(under)} is not a directory of the index", remedy="Name a directory below the store's root."
         )
     return found
-
-
-def _notices(store: Store) -> Callable[[bytes], tuple[int, int] | None]:
-    """Return the look-up of published notices; the ledger is opened at the first question only, and closed with it."""
-    opened: list[Ledger | None] = []
-
-    def said(path: bytes) -> tuple[int, int] | None:
-        if not opened:
-            opened.append(open_ledger(store))
-        found = None if opened[0] is None else opened[0].notice(path)
-        return None if found is None else (found.published, found.clock_at)
-
-    return said
 
 
 def protection_of(store: Store, now: int) -> Callable[[bytes], str | None]:

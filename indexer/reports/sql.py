@@ -54,7 +54,7 @@ acos asin atan atan2 ceil ceiling cos degrees exp floor ln log log10 log2 mod pi
 tan trunc
 -> ->> json json_array json_array_length json_extract json_group_array json_group_object json_object json_quote
 json_type json_valid
-child_of child_quota dir_path extension_of is_held notice_at now path_bytes text_of
+child_of child_quota dir_path extension_of is_held now path_bytes text_of
 """
 _FUNCTIONS = frozenset(_FUNCTION_LIST.split())
 
@@ -161,6 +161,9 @@ def _explained(error: Exception, denied: list[str], *, late: bool, timeout: floa
         return IndexerError(
             "the query needs too much memory", remedy="Aggregate less in one value, or return fewer rows."
         )
-    if "no such table" in message:
-        return UsageError(f"the query cannot be run: {message}", remedy=f"Views: {', '.join(sorted(_VIEWS))}.")
+    if "no such table: " in message:
+        return UsageError(
+            f"{message.partition(': ')[2]!r} is not allowed here: it is none of the views",
+            remedy=f"Views: {', '.join(sorted(_VIEWS))}.",
+        )
     return UsageError(f"the query cannot be run: {message}", remedy="See the SQL reference for views and columns.")

@@ -139,7 +139,7 @@ def test_what_does_not_read_is_refused(tmp_path: Path, store: Store, attack: str
 
 def test_a_refusal_names_what_was_asked_for(store: Store) -> None:
     """A person who tried a table is told which views there are."""
-    with pytest.raises(UsageError, match="no such table: file") as caught:
+    with pytest.raises(UsageError, match="'file' is not allowed here") as caught:
         query(store, "SELECT * FROM file", NOW)
     assert "usage_by_class" in caught.value.remedy
 
