@@ -29,13 +29,15 @@ def _facts(found: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
     if found["clock_at"] is not None:
         clocks = ", ".join(f"{name} {format_time(at)}" for name, at in found["clocks"].items())
         yield "clock", f"{format_time(found['clock_at'])}, {span(now - found['clock_at'])} ago; youngest of {clocks}"
+    if (unit := found.get("unit")) is not None:
+        yield "goes with", f"all of {unit['path']}/: {count(unit['files'])}, as old as {unit['youngest']}"
     if found["expires_at"] is not None:
         yield "expires", when(found["expires_at"], now)
     if found["notice"] is not None:
         yield from _notice(found["notice"], now)
     if removed is not None:
         yield from _removed(removed, now)
-    if kind not in {None, "directory"} or (found["blockers"] and removed is None):
+    if kind not in {None, "directory"} or "unit" in found or (found["blockers"] and removed is None):
         yield from _verdict(found["blockers"])
 
 
@@ -79,6 +81,8 @@ def _removed(removed: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
     yield "why", why
     who = f"{removed['kind']} by {removed['user']} ({removed['trigger']})"
     yield "policy", f"{(removed['policy'] or '')[:12]}, {who}"
+    if removed.get("child") is not None:
+        yield "together", f"with all of {removed['child']}/: {count(removed['files'])}"
     if removed["restorable_until"] is not None:
         yield "restorable", f"until {when(removed['restorable_until'], now)}"
     if removed["restored_to"] is not None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial, reduce
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ from indexer.cli.removal_text import (
 from indexer.cli.reporting import operand, show
 from indexer.cli.reporting_text import count
 from indexer.errors import EXIT_DONE, RefusedError, UsageError
+from indexer.policy.units import rows
 from indexer.units import format_size, parse_duration, parse_time, show_text, text_of
 
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def plan(
     if out is not None:
         cli.out.note(f"{show_text(str(out))}: {count(manager.write_plan(made, out))}")
     if jsonl:
-        cli.out.json_lines(action.as_json() for action in made.actions)
+        cli.out.json_lines(made.rows())
     elif cli.out.json:
         cli.out.document(made.as_json())
     else:
@@ -114,7 +116,7 @@ def plan(
 def _show_plan(cli: Cli, document: dict[str, Any], now: int) -> None:
     if document["actions"]:
         show(cli, plan_table(document["actions"], now), ("reason", "class", "on disk"))
-        more = document["totals"]["files"] - len(document["actions"])
+        more = document["totals"]["files"] - sum(action.get("files", 1) for action in document["actions"])
         if more > 0:
             cli.out.text(f"… and {more:,} more: --jsonl shows all")
         cli.out.text()
@@ -127,7 +129,7 @@ def _show_plan(cli: Cli, document: dict[str, Any], now: int) -> None:
 def _show_change(cli: Cli, change: PolicyChange, *, jsonl: bool) -> None:
     if jsonl:
         for word, part in (("goes", change.goes), ("stays", change.stays)):
-            cli.out.json_lines({"change": word, **action.as_json()} for action in part.actions)
+            cli.out.json_lines({"change": word, **row} for row in rows(part.actions))
         return
     if cli.out.json:
         cli.out.document(change.as_json())
@@ -136,8 +138,8 @@ def _show_change(cli: Cli, change: PolicyChange, *, jsonl: bool) -> None:
         totals = part.totals()
         cli.out.text(f"{title}: {count(totals['files'])}, {format_size(totals['allocated'])} on disk")
         if part.actions:
-            rows = [action.as_json() for action in part.actions[:SHOWN]]
-            show(cli, plan_table(rows, part.now), ("reason", "class", "on disk"))
+            shown = islice(rows(part.actions), SHOWN)
+            show(cli, plan_table(shown, part.now), ("reason", "class", "on disk"))
     for line in refusal_lines(change.as_json()):
         cli.out.text(line, style="red")
 

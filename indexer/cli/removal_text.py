@@ -24,7 +24,7 @@ def plan_table(actions: Iterable[dict[str, Any]], now: int) -> Table:
     return columns, [
         [
             action["action"],
-            action["path"],
+            action["path"] if "files" not in action else f"{action['path']}/ ({count(action['files'])})",
             action["class"],
             format_size(action["allocated"]),
             action["reason"],

@@ -7,11 +7,7 @@ silence would be worse than none. Profiles write such lines as comments, so that
 
 from __future__ import annotations
 
-NOT_YET = frozenset(
-    {
-        "class.unit=child",
-    }
-)
+NOT_YET: frozenset[str] = frozenset()
 
 
 def is_available(table: str, key: str = "", value: object = None) -> bool:

@@ -27,6 +27,12 @@ class History(Database):
         )
         return action_of(rows[0]) if rows else None
 
+    def child(self, run: int, child: str) -> list[Action]:
+        """Return the files that went with a child directory (as text) in a run, in the order they were intended."""
+        wanted = "WHERE child = ? AND run_id = ? AND action <> 'rmdir' ORDER BY seq"
+        rows = self._query(f"SELECT {ACTION_COLUMNS} FROM action {wanted}", (child, run))  # noqa: S608
+        return [action_of(row) for row in rows]
+
     def actions(self, run: int) -> Iterator[Action]:
         """Yield the actions of a run in the order they were intended."""
         return map(action_of, self._query(f"SELECT {ACTION_COLUMNS} FROM action WHERE run_id = ? ORDER BY seq", (run,)))  # noqa: S608

@@ -40,6 +40,8 @@ class Restored:
     to: bytes
     """Where it is now: the same, or beside it when something else had taken the name; relative to the store, or to
     the directory of `--to`."""
+    files: int | None = None
+    """It is a child directory that went as one, with so many files; None: a file."""
 
     @property
     def beside(self) -> bool:
@@ -48,7 +50,8 @@ class Restored:
 
     def as_json(self) -> dict[str, Any]:
         """Return one element of `restore --json`'s `restored`."""
-        return {"path": text_of(self.path), "to": text_of(self.to), "beside": self.beside}
+        whole = {} if self.files is None else {"unit": "child", "files": self.files}
+        return {"path": text_of(self.path), "to": text_of(self.to), "beside": self.beside, **whole}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,9 @@ def selected(
 ) -> tuple[list[Action], list[bytes]]:
     """Return (what a restore would bring back, in order of path; the paths for which there is nothing).
 
-    A path names a file, or a directory with all below it. Of several removals of one path the last one comes back;
-    with `run` the one of that run, and everything that run trashed when there are no paths.
+    A path names a file, or a directory with all below it. What went with all of a child directory comes back with all
+    of it. Of several removals of one path the last one comes back; with `run` the one of that run, and everything that
+    run trashed when there are no paths.
     """
     in_trash = [action for action in (ledger.trash() if run is None else ledger.actions(run)) if action.in_trash]
     wanted: dict[bytes, Action] = {}
@@ -87,6 +91,10 @@ def selected(
         before = wanted.get(action.path)
         if before is None or (before.run, before.seq) < (action.run, action.seq):
             wanted[action.path] = action
+    children = {(action.run, action.child) for action in wanted.values() if action.child is not None}
+    for action in in_trash:
+        if (action.run, action.child) in children:
+            wanted.setdefault(action.path, action)
     return [wanted[path] for path in sorted(wanted)], [path for path in paths if path not in found]
 
 
@@ -132,11 +140,31 @@ def restore(
         restorer = _Restorer(places, ledger, number, now, to_fd, patience or Patience())
         for batch in itertools.batched(actions, _BATCH) if hasattr(itertools, "batched") else _batched(actions):
             restorer.batch(batch)
+        restorer.empty_directories(actions)
         restorer.finish()
         errors += restorer.errors
-        result = RestoreResult(number, tuple(restorer.restored), tuple(errors))
+        result = RestoreResult(number, tuple(_as_ones(actions, restorer.restored)), tuple(errors))
         ledger.finish_run(number, now(), {"errors": errors})
     return result
+
+
+def _as_ones(actions: Sequence[Action], restored: Sequence[Restored]) -> Iterable[Restored]:
+    """Yield what came back, a child directory that came back whole, and to its own place, as one."""
+    back = {one.path: one for one in restored}
+    whole: dict[str, list[Action]] = {}
+    for action in actions:
+        if action.child is not None:
+            whole.setdefault(action.child, []).append(action)
+    whole = {
+        child: files
+        for child, files in whole.items()
+        if all(action.path in back and not back[action.path].beside for action in files)
+    }
+    inside = {action.path for files in whole.values() for action in files}
+    yield from (one for one in restored if one.path not in inside)
+    for child, files in whole.items():
+        path = b"/".join(files[0].path.split(b"/")[: child.count("/") + 1])
+        yield Restored(path, path, len(files))
 
 
 def _batched(actions: Sequence[Action]) -> Iterable[Sequence[Action]]:
@@ -182,6 +210,19 @@ class _Restorer:
                 rows.append(("restored", None, int(self._now()), target, action.run, action.seq))
             hooks.at("restore.after", action.path)
         self._ledger.left(rows)
+
+    def empty_directories(self, actions: Sequence[Action]) -> None:
+        """Make the directories again that were part of a child which went as one, though no file was in them."""
+        for run, child in sorted({(action.run, action.child) for action in actions if action.child is not None}):
+            for gone in self._ledger.actions(run):
+                place = self._places.named(gone.filesystem)
+                if (gone.action, gone.outcome, gone.child) != ("rmdir", "deleted", child) or place is None:
+                    continue
+                try:
+                    os.close(self._directory(place, place.open_trash(create=False), gone.path))
+                except (OSError, TrustError) as error:
+                    text = describe(error) if isinstance(error, OSError) else error.message
+                    self.errors.append((gone.path, text))
 
     def finish(self) -> None:
         """Give directories their times back and make it all durable."""

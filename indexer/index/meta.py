@@ -9,7 +9,8 @@ class Meta:
     """`meta` through the writer's connection.
 
     Keys: complete (Unix time of the first complete scan), last_event, last_reconcile, policy and ignore (fingerprints),
-    rebuilt_at, has_links, doubted, heard_until and hearing_since (see `hearing`).
+    rebuilt_at, has_links, doubted, heard_until and hearing_since (see `hearing`), own (of classes with
+    `unit = "child"`: [class id, path] of each of their own directories).
     """
 
     def __init__(self, connection: Any) -> None:

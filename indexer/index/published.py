@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from indexer.index.surface import CLOCK_AT, CTIME, LEDGER_VIEWS, NAME, USED_AT, VIEWS, View, seconds, type_of
+from indexer.index.surface import (
+    CTIME,
+    IN_CHILD,
+    LEDGER_VIEWS,
+    NAME,
+    UNIT_CLOCK,
+    USED_AT,
+    VIEWS,
+    WHOLE_CLOCK,
+    View,
+    seconds,
+    type_of,
+    unit_sum,
+)
 
 SCHEMA = 1
 """`PRAGMA user_version` of a published copy."""
@@ -31,8 +44,10 @@ _TABLES = """
     CREATE TABLE _file (
         directory_id INTEGER, name TEXT, name_bytes BLOB, extension TEXT, size INTEGER, allocated INTEGER,
         links INTEGER, permission_id INTEGER, inode INTEGER, mtime INTEGER, atime INTEGER, used_at INTEGER,
-        ctime INTEGER, btime INTEGER, first_seen INTEGER, class_id INTEGER, clock_at INTEGER, expires_at INTEGER
+        ctime INTEGER, btime INTEGER, first_seen INTEGER, class_id INTEGER, clock_at INTEGER, expires_at INTEGER,
+        in_child INTEGER
     );
+    CREATE TABLE _unit (directory_id INTEGER, class_id INTEGER, expires_at INTEGER, allocated INTEGER);
 """
 
 _HOLDS = """
@@ -80,14 +95,21 @@ _FILES = f"""
     INSERT INTO _file
     SELECT f.directory_id, {NAME}, CASE typeof(f.name) WHEN 'blob' THEN f.name END, extension_of(f.name), f.size,
         f.blocks * 512, f.links, f.permission_id, f.inode, f.mtime, f.atime, {USED_AT}, {CTIME},
-        {CTIME} + {seconds("f.birth_after")}, f.first_seen, f.class_id, {CLOCK_AT}, {CLOCK_AT} + c.ttl
+        {CTIME} + {seconds("f.birth_after")}, f.first_seen, f.class_id, {WHOLE_CLOCK}, {WHOLE_CLOCK} + c.ttl,
+        {IN_CHILD}
     FROM live.file f LEFT JOIN live.class c ON c.id = f.class_id ORDER BY f.directory_id, f.name
+"""
+
+_UNITS = f"""
+    INSERT INTO _unit SELECT u.directory_id, u.class_id, {UNIT_CLOCK} + c.ttl, {unit_sum("allocated")}
+    FROM live.unit u CROSS JOIN live.class c ON c.id = u.class_id WHERE c.live AND c.ttl IS NOT NULL
 """
 
 _INDEXES = {
     "_file_directory": "_file (directory_id)",
     "_file_class": "_file (class_id, expires_at)",
     "_file_expires": "_file (expires_at) WHERE expires_at IS NOT NULL",
+    "_unit_expires": "_unit (expires_at)",
     "_file_allocated": "_file (allocated)",
     "notices_path": "notices (path)",
     "actions_path": "actions (path)",
@@ -121,12 +143,20 @@ _VIEWS = {
         SELECT {_PATH} AS path, c.name AS class, f.expires_at AS expires_at, f.allocated AS allocated
         FROM _file f CROSS JOIN _class c ON c.id = f.class_id AND c.live
             LEFT JOIN _directory d ON d.id = f.directory_id
-        WHERE f.expires_at < {_NOW}""",
+        WHERE f.expires_at < {_NOW} AND NOT f.in_child
+        UNION ALL
+        SELECT d.path, c.name, u.expires_at, u.allocated
+        FROM _unit u JOIN _class c ON c.id = u.class_id JOIN _directory d ON d.id = u.directory_id
+        WHERE u.expires_at < {_NOW}""",
     "expiring": f"""
         SELECT {_PATH} AS path, c.name AS class, f.expires_at AS expires_at, f.allocated AS allocated
         FROM _file f CROSS JOIN _class c ON c.id = f.class_id AND c.live
             LEFT JOIN _directory d ON d.id = f.directory_id
-        WHERE f.expires_at IS NOT NULL ORDER BY f.expires_at""",
+        WHERE f.expires_at IS NOT NULL AND NOT f.in_child
+        UNION ALL
+        SELECT d.path, c.name, u.expires_at, u.allocated
+        FROM _unit u JOIN _class c ON c.id = u.class_id JOIN _directory d ON d.id = u.directory_id
+        WHERE u.expires_at IS NOT NULL ORDER BY 3""",
     "holds": f"""
         SELECT path, until, reason, "by" FROM _hold WHERE NOT lease AND (until IS NULL OR until > {_NOW})""",
 }
@@ -157,6 +187,7 @@ def copy_index(connection: Any, *, at: int, store: str, root: str, version: str)
     connection.execute("INSERT INTO _permission SELECT id, mode, uid, gid FROM live.permission")
     _directories(connection)
     connection.execute(_FILES)
+    connection.execute(_UNITS)
     if connection.execute("SELECT 1 FROM _hold WHERE glob LIMIT 1").fetchone() is not None:
         connection.execute(_GLOBS)
     for name, view in VIEWS.items():

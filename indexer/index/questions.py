@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from indexer.index.surface import CLOCK_AT, PATH, USED_AT
+from indexer.index.surface import CLOCK_AT, PATH, UNIT_CLOCK, UNIT_PATH, USED_AT, WHOLE_CLOCK, unit_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ def largest(
     return _dicts(
         reader,
         f"{_BELOW} SELECT {PATH} AS path, f.size AS bytes, f.blocks * 512 AS allocated,"
-        f" c.name AS class, {_UID} AS uid, f.mtime AS mtime, {USED_AT} AS used_at, {CLOCK_AT} + c.ttl AS expires_at"
+        f" c.name AS class, {_UID} AS uid, f.mtime AS mtime, {USED_AT} AS used_at, {WHOLE_CLOCK} + c.ttl AS expires_at"
         f" FROM file f LEFT JOIN class c ON c.id = f.class_id WHERE {_narrowed(class_name, below)}"
         " ORDER BY f.blocks DESC, f.size DESC, f.directory_id, f.name LIMIT :top",
         {"top": top, "class": class_name, "below": below},
@@ -63,32 +64,102 @@ def expiring(
 ) -> Iterator[dict[str, Any]]:
     """Yield what is due before the moment `before` (Unix seconds), the soonest first, or sums of it `by` something.
 
-    Reads only the part of the clock index that lies before.
+    A child that goes as one is one row, and counts with all of its files; it is the owner's who has most of it. Reads
+    only the part of the clock indexes that lies before.
     """
-    date = f"{CLOCK_AT} + c.ttl"
-    source = (
-        f"FROM class c CROSS JOIN file f ON f.class_id = c.id AND f.clock < :before - c.ttl"
-        f" WHERE c.live AND c.ttl IS NOT NULL AND {date} < :before AND {_narrowed(class_name, below)}"
-    )
     values = {"before": before, "class": class_name, "below": below, "top": -1 if top is None else top}
+    keys = [] if by is None else [name for name, _ in _KEYS[by]]
+    parts = " UNION ALL ".join(part.select(by, class_name, below) for part in _EXPIRING)
     if by is None:
-        return _dicts(
-            reader,
-            f"{_BELOW} SELECT {PATH} AS path, c.name AS class, {date} AS expires_at, f.size AS bytes,"
-            f" f.blocks * 512 AS allocated, {_UID} AS uid {source} ORDER BY 3, f.directory_id, f.name LIMIT :top",
-            values,
-        )
-    keys = _KEYS[by]
-    shown = ", ".join(f'{sql} AS "{name}"' for name, sql in keys)
+        return _dicts(reader, f"{_BELOW} {parts} ORDER BY 3, 1 LIMIT :top", values)
     grouped = ", ".join(str(number + 1) for number in range(len(keys)))
     order = grouped if by == "day" else "allocated DESC, " + grouped
     return _dicts(
         reader,
-        f"{_BELOW} SELECT {shown}, count(*) AS files, sum(f.size) AS bytes,"
-        f" sum(f.blocks * f.charged) * 512 AS allocated, min({date}) AS first {source}"
-        f" GROUP BY {grouped} ORDER BY {order} LIMIT :top",
+        f"{_BELOW} SELECT {', '.join(keys)}, sum(files) AS files, sum(bytes) AS bytes, sum(allocated) AS allocated,"
+        f" min(first) AS first FROM ({parts}) GROUP BY {grouped} ORDER BY {order} LIMIT :top",
         values,
     )
+
+
+def due_totals(reader: Reader, now: int) -> tuple[int, int]:
+    """Return (files, allocated bytes charged to them) of all that is past its ttl at `now` (Unix seconds)."""
+    parts = " UNION ALL ".join(part.select("class", None, None) for part in _EXPIRING)
+    files, size = reader.connection.execute(
+        f"SELECT coalesce(sum(files), 0), coalesce(sum(allocated), 0) FROM ({parts})", {"before": now}
+    ).fetchone()
+    return int(files), int(size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One kind of what expires, as SQL: files, children that go as one, files beside those."""
+
+    path: str
+    clock: str
+    files: str
+    bytes: str
+    allocated: str
+    charged: str
+    uid: str
+    directory: str
+    source: str
+
+    def select(self, by: By | None, class_name: str | None, below: int | None) -> str:
+        """Return its rows, with the columns that `by` (None: each one) needs and no other: a path costs most."""
+        date = f"({self.clock}) + c.ttl"
+        named = " AND c.name = :class" if class_name is not None else ""
+        within = f" AND {self.directory} IN (SELECT id FROM below)" if below is not None else ""
+        source = f"FROM {self.source} AND c.live AND c.ttl IS NOT NULL AND {date} < :before{named}{within}"
+        if by is None:
+            return (
+                f"SELECT {self.path} AS path, c.name AS class, {date} AS expires_at, {self.bytes} AS bytes,"
+                f" {self.allocated} AS allocated, {self.uid} AS uid {source}"
+            )
+        keys = {
+            "class": "c.name",
+            "child": f"child_of(c.name, {self.directory})",
+            "uid": self.uid,
+            "day": f"({date}) / 86400 * 86400",
+        }
+        shown = ", ".join(f"{keys[name]} AS {name}" for name, _ in _KEYS[by])
+        return (
+            f"SELECT {shown}, {self.files} AS files, {self.bytes} AS bytes, {self.charged} AS allocated,"
+            f" {date} AS first {source}"
+        )
+
+
+_MOST = (
+    "(WITH RECURSIVE inside (id) AS (SELECT u.directory_id UNION ALL"
+    " SELECT d.id FROM inside CROSS JOIN directory d ON d.parent_id = inside.id)"
+    " SELECT p.uid FROM inside CROSS JOIN file f ON f.directory_id = inside.id AND f.class_id = u.class_id"
+    " CROSS JOIN permission p ON p.id = f.permission_id GROUP BY p.uid ORDER BY sum(f.blocks) DESC, p.uid LIMIT 1)"
+)
+_SINGLE = (
+    PATH, CLOCK_AT, "1", "f.size", "f.blocks * 512", "f.blocks * f.charged * 512", _UID, "f.directory_id",
+)  # fmt: skip
+_EXPIRING = (
+    _Part(
+        *_SINGLE,
+        "class c CROSS JOIN file f ON f.class_id = c.id AND f.clock < :before - c.ttl WHERE c.unit = 'file'",
+    ),
+    _Part(
+        UNIT_PATH,
+        UNIT_CLOCK,
+        unit_sum("files"),
+        unit_sum("bytes"),
+        unit_sum("allocated"),
+        unit_sum("allocated"),
+        _MOST,
+        "u.directory_id",
+        "class c CROSS JOIN unit u ON u.class_id = c.id AND u.clock < :before - c.ttl WHERE true",
+    ),
+    _Part(
+        *_SINGLE,
+        "own_directory o CROSS JOIN class c ON c.id = o.class_id CROSS JOIN file f"
+        " ON f.directory_id = o.directory_id AND f.class_id = c.id WHERE true",
+    ),
+)
 
 
 def stale(

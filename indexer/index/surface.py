@@ -30,6 +30,38 @@ USED_AT = "max(f.atime, coalesce(f.used_at, f.atime))"
 # A file whose name bears no time, in a class that ages by it, stands at NEVER: for people it has no clock.
 _KNOWN = f"nullif(f.clock, {NEVER})"
 CLOCK_AT = f"CASE WHEN instr(c.clocks, 'atime') THEN max({_KNOWN}, {USED_AT}) ELSE {_KNOWN} END"
+_IN_UNIT = (
+    "WITH RECURSIVE inside (id) AS (SELECT u.directory_id UNION ALL"
+    " SELECT d.id FROM inside CROSS JOIN directory d ON d.parent_id = inside.id)"
+)
+# Of a child that goes as one (unit u of class c). A dirty row's clock is only a bound: its files are asked.
+UNIT_CLOCK = (
+    f"nullif(CASE WHEN u.dirty THEN ({_IN_UNIT} SELECT max(CASE WHEN instr(c.clocks, 'atime')"
+    f" THEN max(f.clock, {USED_AT}) ELSE f.clock END) FROM inside CROSS JOIN file f ON f.directory_id = inside.id"
+    f" WHERE f.class_id = u.class_id) ELSE u.clock END, {NEVER})"
+)
+UNIT_PATH = "rtrim(dir_path(u.directory_id), '/')"
+
+
+def unit_sum(column: str) -> str:
+    """Return SQL for what a child holds, from the counters: files, bytes or allocated."""
+    return (
+        f"({_IN_UNIT} SELECT sum(s.{column}) FROM inside CROSS JOIN usage s ON s.directory_id = inside.id"
+        " AND s.class_id = u.class_id)"
+    )
+
+
+# A file's clock for people: that of its child, where the child goes as one.
+WHOLE_CLOCK = (
+    "CASE WHEN c.unit = 'child' AND f.clock IS NOT NULL THEN coalesce((WITH RECURSIVE above (id) AS"
+    " (SELECT f.directory_id UNION ALL SELECT d.parent_id FROM above CROSS JOIN directory d ON d.id = above.id)"
+    f" SELECT {UNIT_CLOCK} FROM above CROSS JOIN unit u ON u.directory_id = above.id AND u.class_id = f.class_id),"
+    f" {CLOCK_AT}) ELSE {CLOCK_AT} END"
+)
+IN_CHILD = (
+    "c.unit = 'child' AND NOT EXISTS (SELECT 1 FROM own_directory o"
+    " WHERE o.class_id = f.class_id AND o.directory_id = f.directory_id)"
+)
 CTIME = "f.mtime + f.ctime_after"
 _SUMS = "sum({0}files) AS files, sum({0}bytes) AS bytes, sum({0}allocated) AS allocated"
 _BY_CLASS = f"(SELECT class_id, {_SUMS.format('')} FROM usage GROUP BY class_id)"
@@ -65,8 +97,10 @@ def _usage_columns(of: str) -> dict[str, str]:
     }
 
 
+_PATH = "relative to the store, always valid text: undecodable bytes are shown as `\\xff`"
 _FILE = {
-    "path": "relative to the store, always valid text: undecodable bytes are shown as `\\xff`",
+    "path": "relative to the store, always valid text: undecodable bytes are shown as `\\xff`; a child directory that"
+    " goes as one is one row",
     "class": "its class",
     "expires_at": "its clock + the class's ttl: it is due after this moment",
     "allocated": "bytes of its blocks",
@@ -77,7 +111,7 @@ VIEWS: dict[str, View] = {
         "One row a file. Reading it in full costs a pass over the index; `path`, `directory`, `path_bytes`, `extension`"
         " and `held` are computed only where they are used.",
         {
-            "path": _FILE["path"],
+            "path": _PATH,
             "path_bytes": "the exact bytes; NULL unless the path is not UTF-8",
             "directory": "path of its directory (`directories.path`); empty for the root",
             "name": "its last component, as text",
@@ -97,7 +131,8 @@ VIEWS: dict[str, View] = {
             "ctime": "last change of the inode",
             "btime": "birth; NULL where the filesystem keeps none",
             "first_seen": "when it arrived",
-            "clock_at": "its class's true clock; NULL: not aged (no class, or excluded)",
+            "clock_at": 'its class\'s true clock, of a class with `unit = "child"` that of its child; NULL: not aged'
+            " (no class, or excluded)",
             "class": "its class; NULL: in none",
             "tier": "its class's tier",
             "expires_at": "clock_at + the class's ttl; NULL: it never expires",
@@ -114,8 +149,8 @@ VIEWS: dict[str, View] = {
                 WHERE d.id = f.directory_id) AS dev,
             f.inode AS inode, f.mtime AS mtime, f.atime AS atime,
             {USED_AT} AS used_at, {CTIME} AS ctime,
-            {CTIME} + {seconds("f.birth_after")} AS btime, f.first_seen AS first_seen, {CLOCK_AT} AS clock_at,
-            c.name AS class, c.tier AS tier, {CLOCK_AT} + c.ttl AS expires_at,
+            {CTIME} + {seconds("f.birth_after")} AS btime, f.first_seen AS first_seen,
+            {WHOLE_CLOCK} AS clock_at, c.name AS class, c.tier AS tier, {WHOLE_CLOCK} + c.ttl AS expires_at,
             is_held(f.directory_id, f.name) AS held
         FROM file f LEFT JOIN class c ON c.id = f.class_id
         """,
@@ -220,15 +255,33 @@ VIEWS: dict[str, View] = {
         f"""
         SELECT {PATH} AS path, c.name AS class, {CLOCK_AT} + c.ttl AS expires_at, f.blocks * 512 AS allocated
         FROM class c CROSS JOIN file f ON f.class_id = c.id AND f.clock < now() - c.ttl
+        WHERE c.live AND c.ttl IS NOT NULL AND c.unit = 'file' AND {CLOCK_AT} < now() - c.ttl
+        UNION ALL
+        SELECT {UNIT_PATH}, c.name, {UNIT_CLOCK} + c.ttl, {unit_sum("allocated")}
+        FROM class c CROSS JOIN unit u ON u.class_id = c.id AND u.clock < now() - c.ttl
+        WHERE c.live AND c.ttl IS NOT NULL AND {UNIT_CLOCK} < now() - c.ttl
+        UNION ALL
+        SELECT {PATH}, c.name, {CLOCK_AT} + c.ttl, f.blocks * 512
+        FROM own_directory o CROSS JOIN class c ON c.id = o.class_id
+            CROSS JOIN file f ON f.directory_id = o.directory_id AND f.class_id = c.id
         WHERE c.live AND c.ttl IS NOT NULL AND {CLOCK_AT} < now() - c.ttl
         """,
     ),
     "expiring": View(
-        "Every file that has an expiry date, the past ones included, ordered by it. One pass.",
+        "Everything that has an expiry date, past ones included, ordered by it. One pass.",
         _FILE,
         f"""
         SELECT {PATH} AS path, c.name AS class, {CLOCK_AT} + c.ttl AS expires_at, f.blocks * 512 AS allocated
         FROM class c CROSS JOIN file f ON f.class_id = c.id AND f.clock < {NEVER}
+        WHERE c.live AND c.ttl IS NOT NULL AND c.unit = 'file'
+        UNION ALL
+        SELECT {UNIT_PATH}, c.name, {UNIT_CLOCK} + c.ttl, {unit_sum("allocated")}
+        FROM class c CROSS JOIN unit u ON u.class_id = c.id AND u.clock < {NEVER}
+        WHERE c.live AND c.ttl IS NOT NULL
+        UNION ALL
+        SELECT {PATH}, c.name, {CLOCK_AT} + c.ttl, f.blocks * 512
+        FROM own_directory o CROSS JOIN class c ON c.id = o.class_id
+            CROSS JOIN file f ON f.directory_id = o.directory_id AND f.class_id = c.id AND f.clock < {NEVER}
         WHERE c.live AND c.ttl IS NOT NULL ORDER BY 3
         """,
     ),
@@ -289,7 +342,7 @@ LEDGER_VIEWS: dict[str, View] = {
         "One row for each thing a run did or meant to do.",
         {
             "run": "`runs.id`",
-            "path": _FILE["path"],
+            "path": _PATH,
             "class": "the class it had",
             "action": "`trash`, `delete` or `rmdir`",
             "reason": "why it went",
@@ -304,9 +357,10 @@ LEDGER_VIEWS: dict[str, View] = {
             "error": "why it stayed or failed",
             "at": "when",
             "restorable_until": "while it lies in the trash",
+            "child": "the child directory that it went with, all of it at once; NULL: it went by itself",
         },
         "SELECT run_id AS run, path, class, action, reason, size, allocated, uid,"
-        f" {seconds('mtime_ns')} AS mtime, used_at, clock_at, ttl, outcome, error, at, restorable_until"
-        " FROM ledger.action",
+        f" {seconds('mtime_ns')} AS mtime, used_at, clock_at, ttl, outcome, error, at, restorable_until,"
+        " child FROM ledger.action",
     ),
 }

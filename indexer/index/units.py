@@ -9,6 +9,7 @@ The triggers are temporary: they are the writer's, and there only where the poli
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +111,23 @@ class Units:
         ids = ", ".join(map(str, sorted(self._rules))) or "NULL"
         if connection.execute("SELECT 1 FROM unit LIMIT 1").fetchone() is not None:
             connection.execute(f"DELETE FROM unit WHERE class_id NOT IN ({ids}) OR {int(not self._rules)}")
+        self._note_own()
         self._listen()
         self.pending = self._any_dirty()
+
+    def _note_own(self) -> None:
+        """Say which directories are the classes' own, for readers: what lies directly in them is in no child."""
+        own = [
+            (number, path.decode("utf-8", "surrogateescape"))
+            for number, rule in sorted(self._rules.items())
+            for path in dict.fromkeys(rule.own_directories)
+            if rule.child_of(path) is None
+        ]
+        was = self._connection.execute("SELECT value FROM meta WHERE key = 'own'").fetchone()
+        if (was or ("[]",))[0] != (now := json.dumps(own)):
+            self._connection.execute(
+                "INSERT INTO meta VALUES ('own', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (now,)
+            )
 
     def _listen(self) -> None:
         """Make the triggers, but not for a first scan: `make` counts what that has brought."""

@@ -7,6 +7,7 @@ would cost when nobody asks for them.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -42,11 +43,21 @@ def install(
     if attached and ledger is not None:
         quoted = os.fspath(ledger).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         connection.execute("ATTACH ? AS ledger", (f"file:{quoted}?mode=ro",))
+    own_directories(reader)
     for name, view in VIEWS.items():
         connection.execute(f"CREATE TEMP VIEW {name} AS {view.sql}")
     for name, view in LEDGER_VIEWS.items():
         nothing = ", ".join(f'NULL AS "{column}"' for column in view.columns)
         connection.execute(f"CREATE TEMP VIEW {name} AS {view.sql if attached else f'SELECT {nothing} WHERE 0'}")
+
+
+def own_directories(reader: Reader) -> None:
+    """Make the table of the directories whose files lie in no child, though their class has `unit = "child"`."""
+    reader.connection.execute("CREATE TEMP TABLE own_directory (class_id INTEGER, directory_id INTEGER)")
+    for class_id, path in json.loads(reader.meta("own") or "[]"):
+        directory_id = reader.directory_id(path.encode("utf-8", "surrogateescape"))
+        if directory_id is not None:
+            reader.connection.execute("INSERT INTO own_directory VALUES (?, ?)", (class_id, directory_id))
 
 
 def _functions(

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from indexer.policy.clocks import compile_clock, file_clock
+from indexer.policy.decide import too_young
 from indexer.policy.filename import filename_clock
 from indexer.policy.notices import goes_at, holds_for
 from indexer.policy.plan import settled_at
 from indexer.policy.reasons import Blocker
+from indexer.policy.units import youngest_of
 from indexer.records import NEVER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from indexer.policy.notices import Notice
-    from indexer.records import IndexedFile
+    from indexer.records import IndexedFile, Unit
     from indexer.rules import Rule
 
 
@@ -59,6 +63,7 @@ def rule_json(rule: Rule) -> dict[str, Any]:
         "ttl": rule.ttl,
         "clock": list(rule.clocks),
         "arrival_floor": rule.arrival_floor,
+        "unit": rule.unit,
         "min_age": rule.min_age,
         "action": rule.action,
         "trash_ttl": rule.trash_ttl if rule.action == "trash" else None,
@@ -83,14 +88,7 @@ def explain(
     blockers = [protection] if protection is not None else []
     if rule is None:
         return Explanation(None, {}, None, None, (*blockers, Blocker.UNCLASSIFIED))
-    times = {"mtime": file.mtime, "atime": file.used_at, "ctime": file.ctime, "btime": file.btime}
-    if rule.filename_time is not None:
-        times["filename"] = filename_clock(rule.filename_time)(file.name, file.mtime, file.ctime, file.first_seen)
-    clocks: dict[str, int] = {
-        name: file.first_seen if (at := times[name]) is None else at for name in rule.clocks if times[name] != NEVER
-    }
-    if rule.arrival_floor:
-        clocks["first_seen"] = file.first_seen
+    clocks = clocks_of(file, rule)
     clock = file_clock(compile_clock(rule), file)
     clock_at = None if clock == NEVER else clock
     if not aged:
@@ -116,3 +114,40 @@ def explain(
     if now <= expires_at:
         blockers.append(Blocker.NOT_DUE)
     return Explanation(rule, clocks, clock_at, expires_at, tuple(blockers), may_go, said)
+
+
+def clocks_of(file: IndexedFile, rule: Rule) -> dict[str, int]:
+    """Return the times that the class's clock of a file is made of, in Unix seconds; the youngest counts."""
+    times = {"mtime": file.mtime, "atime": file.used_at, "ctime": file.ctime, "btime": file.btime}
+    if rule.filename_time is not None:
+        times["filename"] = filename_clock(rule.filename_time)(file.name, file.mtime, file.ctime, file.first_seen)
+    clocks: dict[str, int] = {
+        name: file.first_seen if (at := times[name]) is None else at for name in rule.clocks if times[name] != NEVER
+    }
+    if rule.arrival_floor:
+        clocks["first_seen"] = file.first_seen
+    return clocks
+
+
+def explain_unit(
+    unit: Unit, rule: Rule, now: int, blockers: Callable[[IndexedFile], str | None], inside: str | None = None
+) -> Explanation:
+    """Explain a child that goes as one: the clocks are those of its youngest file, and each file may stand in the way.
+
+    `blockers` gives the word for a hold or lease that covers a file, `inside` that for one on something below it.
+    """
+    youngest = youngest_of(unit, rule)
+    at = file_clock(compile_clock(rule), youngest)
+    found: set[str | None] = {inside}
+    for file in unit.files:
+        found.add(blockers(file) or (Blocker.EXCLUDED if file.clock is None else too_young(rule, file, now)))
+    words = [str(word) for word in Blocker if word in found]
+    clocks = clocks_of(youngest, rule)
+    if rule.ttl is None:
+        return Explanation(rule, clocks, None if at == NEVER else at, None, (*words, Blocker.KEPT_FOREVER))
+    if at == NEVER:
+        return Explanation(rule, clocks, None, None, (*words, Blocker.NO_TIME))
+    expires_at = at + rule.ttl
+    may_go = max(expires_at, max(settled_at(rule, file) for file in unit.files) + rule.min_age)
+    words += [str(Blocker.NOT_DUE)] if now <= expires_at else []
+    return Explanation(rule, clocks, at, expires_at, tuple(words), None if Blocker.EXCLUDED in words else may_go)

@@ -71,6 +71,10 @@ class Plan:
         """What leaves the trash in all: past its time, and under a watermark."""
         return sum((pressure.purged for pressure in self.pressure), self.purged)
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield what goes as `plan --jsonl` shows it: one document for each file, or child that goes as one."""
+        return rows(self.actions)
+
     def as_json(self, *, shown: int | None = None) -> dict[str, Any]:
         """Return the document of `plan --json`; with `shown`, only so many of its actions."""
         refused = self.refused

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Literal
 
-    from indexer.records import Unit
+    from indexer.records import IndexedFile, Unit
     from indexer.rules import Guards, Rule
 
 _STRENGTH = {str(word): number for number, word in enumerate(Blocker)}
@@ -55,6 +55,12 @@ def unit_clock(rule: Rule, unit: Unit) -> int:
     """Return the true clock of a unit in Unix seconds: that of its youngest file."""
     clock = compile_clock(rule)
     return max((file_clock(clock, file) for file in unit.files if file.clock is not None), default=NEVER)
+
+
+def youngest_of(unit: Unit, rule: Rule) -> IndexedFile:
+    """Return the file that a unit is as old as. Raises ValueError where none of its files ages."""
+    clock = compile_clock(rule)
+    return max((file for file in unit.files if file.clock is not None), key=lambda file: file_clock(clock, file))
 
 
 def unit_key(rule: Rule) -> Callable[[Unit], tuple[int, int, bytes]]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.attribute import attribute_blocker
+from indexer.enforce.protection import Protection
 from indexer.index.queries import Reader
 from indexer.index.questions import usage_below
+from indexer.index.unit_queries import unit_at
 from indexer.policy.classes import Classifier
 from indexer.policy.explain import explain as explain_file
-from indexer.policy.explain import rule_json
+from indexer.policy.explain import explain_unit, rule_json
+from indexer.policy.notices import notice_blockers
 from indexer.policy.reasons import Blocker, Guard
+from indexer.policy.units import youngest_of
 from indexer.reports.reading import open_ledger
 from indexer.units import text_of
 
@@ -33,14 +38,17 @@ def explain(store: Store, path: bytes, now: int) -> dict[str, Any]:
     classifier = Classifier(store.config.classes, store.config.store.ignore)
     ledger = open_ledger(store)
     try:
-        protection = None if ledger is None else ledger.protection(now).blocker(path)
+        held = Protection(()) if ledger is None else ledger.protection(now)
+        protection = held.blocker(path)
         with Reader.open(store.index_path) as reader:
             file = reader.file(path)
             directory = reader.directory_id(path) if file is None else None
             if file is not None:
                 found = _file(store, classifier, file, now, protection, ledger)
+                found |= _unit(store, reader, classifier, file.directory, now, held, ledger)
             elif directory is not None:
                 found = _directory(reader, classifier, path, directory, protection)
+                found |= _unit(store, reader, classifier, path, now, held, ledger)
             else:
                 found = _absent(classifier, path, protection)
         removed = None if ledger is None else _removed(ledger, path)
@@ -82,6 +90,41 @@ def _file(
             "first_seen": file.first_seen,
         },
     }
+
+
+def _unit(
+    store: Store,
+    reader: Reader,
+    classifier: Classifier,
+    directory: bytes,
+    now: int,
+    held: Protection,
+    ledger: Ledger | None,
+) -> dict[str, Any]:
+    """Return what replaces the date and the blockers of something that goes with all of a child; nothing: it does not.
+
+    `unit` names the child, how many files it has, and the one that it is as old as.
+    """
+    for rule in classifier.rules:
+        unit = unit_at(reader, rule, directory)
+        if unit is None:
+            continue
+        notices = notice_blockers([rule], ledger.notice if ledger is not None else lambda _path: None, now)
+
+        def blocker(file: IndexedFile, notices: Any = notices) -> str | None:
+            return held.blocker(file.path) or (None if notices is None else notices(file))
+
+        said = explain_unit(unit, rule, now, blocker, held.inside(unit.path))
+        told = said.as_json()
+        told["blockers"] += [Guard.MODE] if store.config.store.mode == "report" else []
+        told["unit"] = {
+            "path": text_of(unit.path),
+            "files": len(unit.files),
+            "allocated": unit.allocated,
+            "youngest": text_of(youngest_of(unit, rule).path),
+        }
+        return told
+    return {}
 
 
 def _directory(
@@ -133,6 +176,17 @@ def _removed(ledger: Ledger, path: bytes) -> dict[str, Any] | None:
     action = ledger.removed(path)
     if action is None:
         return None
+    together: dict[str, Any] = {}
+    if action.child is not None:
+        files = [one for one in ledger.child(action.run, action.child) if one.outcome not in {"kept", "failed", None}]
+        if action.action == "rmdir" and files:
+            action = replace(
+                files[-1],
+                size=sum(one.size for one in files),
+                allocated=sum(one.allocated for one in files),
+                restored_to=None,
+            )
+        together = {"child": action.child, "files": len(files)}
     run = ledger.run(action.run)
     due = action.clock_at is not None and action.ttl is not None
     return {
@@ -155,4 +209,5 @@ def _removed(ledger: Ledger, path: bytes) -> dict[str, Any] | None:
         "allocated": action.allocated,
         "restorable_until": action.restorable_until if action.in_trash else None,
         "restored_to": None if action.restored_to is None else text_of(action.restored_to),
+        **together,
     }

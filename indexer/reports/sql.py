@@ -40,7 +40,7 @@ _READ, _SELECT, _FUNCTION, _RECURSIVE = 20, 21, 31, 33
 _OK, _DENY = 0, 1
 
 _VIEWS = frozenset({*VIEWS, *LEDGER_VIEWS})
-_WITHIN = _VIEWS | {"down", "up", "sums"}
+_WITHIN = _VIEWS | {"down", "up", "sums", "inside", "above"}
 """Where our own tables may be read: in the views, and in the subqueries that they are made of."""
 _FREE = frozenset({"json_each", "json_tree"})
 _FUNCTION_LIST = """

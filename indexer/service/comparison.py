@@ -13,10 +13,12 @@ from indexer.policy.classes import Classifier
 from indexer.policy.clocks import compile_clock, file_clock
 from indexer.policy.plan import Plan, plan
 from indexer.policy.quota import Holding, Place, Used, order_key
-from indexer.service.planning import DAY, attributes_of, blockers_of, decide_all, notices_of
+from indexer.policy.units import rows, unit_key
+from indexer.records import Unit
+from indexer.service.planning import DAY, UnitBlockers, attributes_of, blockers_of, decide_all, notices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from indexer.config.model import Config
     from indexer.enforce.ledger import Ledger
@@ -42,8 +44,8 @@ class PolicyChange:
         """Return the document of `plan --policy --json`."""
         refused = self.goes.refused
         return {
-            "goes": [action.as_json() for action in self.goes.actions],
-            "stays": [action.as_json() for action in self.stays.actions],
+            "goes": list(rows(self.goes.actions)),
+            "stays": list(rows(self.stays.actions)),
             "totals": {"goes": self.goes.totals(), "stays": self.stays.totals()},
             "refused": None if refused is None else str(refused.guard),
             "refusal": None if refused is None else {"message": refused.message, "remedy": refused.remedy},
@@ -81,23 +83,33 @@ def _within(actions: Iterable[Remove], scope: Scope) -> Iterator[Remove]:
 
 def _decide_anew(config: Config, reader: Reader, ledger: Ledger | None, now: int) -> Plan:
     used: dict[Place, Used] = {}
-    due: list[tuple[Rule, IndexedFile]] = []
+    due: list[tuple[Rule, IndexedFile | Unit]] = []
+    children: dict[tuple[str, bytes], list[IndexedFile]] = {}
     for rule, file in _reclassified(config, reader):
         if rule.quota is not None:
             place = _place(rule, file)
             if rule.quota.per == "class" or place[1] is not None:
                 had = used.get(place, Used())
                 used[place] = had + Used(1, file.allocated if file.charged else 0)
-        if rule.ttl is not None and file.clock is not None and file.clock < now - rule.ttl:
+        if rule.unit == "child":
+            place_of = rule.child_of(file.directory)
+            children.setdefault((rule.name, file.path if place_of is None else place_of), []).append(file)
+        elif rule.ttl is not None and file.clock is not None and file.clock < now - rule.ttl:
             due.append((rule, file))
     rules = {rule.name: rule for rule in config.classes}
 
-    def files_of(holding: Holding) -> list[IndexedFile]:
+    protection = ledger.protection(now) if ledger is not None else None
+    units = _units(children, UnitBlockers(reader, protection, config.guards))
+    due += [(rules[name], unit) for name, found in units.items() for unit in found if rules[name].ttl is not None]
+
+    def files_of(holding: Holding) -> list[IndexedFile] | list[Unit]:
         wanted = (holding.rule.name, holding.child)
+        if holding.rule.unit == "child":
+            whole = [one for one in units.get(holding.rule.name, ()) if holding.child in {None, one.path}]
+            return sorted(whole, key=unit_key(holding.rule))
         files = [file for rule, file in _reclassified(config, reader) if _place(rule, file) == wanted]
         return sorted(files, key=order_key(holding.rule))
 
-    protection = ledger.protection(now) if ledger is not None else None
     removed = ledger.removed_since(now - DAY) if ledger is not None else {}
     return plan(
         due,
@@ -110,6 +122,17 @@ def _decide_anew(config: Config, reader: Reader, ledger: Ledger | None, now: int
         holdings=[Holding(rules[name], what, child) for (name, child), what in sorted(used.items(), key=str)],
         files_of=files_of,
     )
+
+
+def _units(children: Mapping[tuple[str, bytes], list[IndexedFile]], against: UnitBlockers) -> dict[str, list[Unit]]:
+    """Return the children that would go as one, by class."""
+    found: dict[str, list[Unit]] = {}
+    for (name, child), files in children.items():
+        if any(file.clock is not None for file in files):
+            ids = tuple({file.directory_id for file in files})
+            single = files[0].path == child  # beside the children: it goes by itself
+            found.setdefault(name, []).append(against(Unit(child, tuple(files), not single, ids)))
+    return found
 
 
 def _place(rule: Rule, file: IndexedFile) -> Place:

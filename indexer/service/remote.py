@@ -13,7 +13,7 @@ from indexer.service.holding import PATIENCE, Lease
 from indexer.units import show_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from indexer.store import Store
 
@@ -49,6 +49,10 @@ class ToldPlan:
     def actions(self) -> list[ToldAction]:
         """What would go."""
         return [ToldAction(action) for action in self.document["actions"]]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield what goes, as `plan --jsonl` shows it."""
+        return iter(self.document["actions"])
 
     def as_json(self, *, shown: int | None = None) -> dict[str, Any]:
         """Return the document of `plan --json`; with `shown`, only so many of its actions."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from indexer.enforce.ledger import Ledger
 from indexer.errors import IndexerError, NotScannedError, ServiceError
 from indexer.index.queries import Reader
-from indexer.index.views import install
+from indexer.index.questions import due_totals
+from indexer.index.views import own_directories
 from indexer.service.client import NoServiceError, request
 from indexer.service.jobs import rows_without_service
 from indexer.service.noticing import notices_document
@@ -65,7 +66,8 @@ def status(store: Store, now: float, timeout: float = 5.0) -> dict[str, Any]:
 
 def _figures(reader: Reader, now: float) -> dict[str, Any]:
     totals = reader.totals()
-    files, size = _due(reader, now)
+    own_directories(reader)
+    files, size = due_totals(reader, int(now))
     problems = reader.problems()
     return {
         "files": totals.files,
@@ -77,13 +79,6 @@ def _figures(reader: Reader, now: float) -> dict[str, Any]:
         "skipped_mounts": [text_of(path) for path, code in problems if code == errno.EXDEV],
         "unreadable": [text_of(path) for path, code in problems if code != errno.EXDEV],
     }
-
-
-def _due(reader: Reader, now: float) -> tuple[int, int]:
-    """Count what is past its ttl now, and its allocated bytes."""
-    install(reader, now=lambda: int(now))
-    files, size = reader.connection.execute("SELECT count(*), coalesce(sum(allocated), 0) FROM expired").fetchone()
-    return int(files), int(size)
 
 
 def _trash_bytes(store: Store) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from indexer.policy.classes import Classifier
 from indexer.policy.clocks import clock_of
-from indexer.records import Identity, IndexedFile
+from indexer.records import Identity, IndexedFile, Unit
 from indexer.rules import Rule
 
 
@@ -58,9 +58,30 @@ def indexed(path: bytes | str, classifier: Classifier, **given: Any) -> IndexedF
     )
 
 
-def candidates(files: Iterable[IndexedFile], rules: tuple[Rule, ...]) -> Iterator[tuple[Rule, IndexedFile]]:
-    """Pair every classified file with its rule: more than an index would name, never less."""
-    by_name = {rule.name: rule for rule in rules}
+def units(files: Iterable[IndexedFile], rule: Rule) -> list[Unit]:
+    """Return what goes as one of a class: its children, and the files beside those."""
+    children: dict[bytes, list[IndexedFile]] = {}
+    found: list[Unit] = []
     for file in files:
-        if file.class_name is not None:
+        if file.class_name != rule.name:
+            continue
+        child = rule.child_of(file.directory)
+        if child is not None:
+            children.setdefault(child, []).append(file)
+        elif file.clock is not None:
+            found.append(Unit(file.path, (file,), child=False))
+    found += [Unit(child, tuple(there)) for child, there in children.items() if any(f.clock is not None for f in there)]
+    return found
+
+
+def candidates(files: Iterable[IndexedFile], rules: tuple[Rule, ...]) -> Iterator[tuple[Rule, IndexedFile | Unit]]:
+    """Pair every classified file, or unit, with its rule: more than an index would name, never less."""
+    by_name = {rule.name: rule for rule in rules}
+    files = list(files)
+    for file in files:
+        if file.class_name is not None and by_name[file.class_name].unit == "file":
             yield by_name[file.class_name], file
+    for rule in rules:
+        if rule.unit == "child":
+            for unit in units(files, rule):
+                yield rule, unit

@@ -41,6 +41,7 @@ def test_a_file_that_is_due() -> None:
             "clock": ["mtime", "atime"],
             "arrival_floor": True,
             "min_age": 0,
+            "unit": "file",
             "action": "trash",
             "trash_ttl": DAY,
             "warn_before": None,

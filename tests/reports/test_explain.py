@@ -41,6 +41,7 @@ def test_a_file_by_access(store: Store) -> None:
             "ttl": 3 * DAY,
             "clock": ["mtime", "atime"],
             "arrival_floor": True,
+            "unit": "file",
             "min_age": 0,
             "action": "delete",
             "trash_ttl": None,
