@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 CHANGED = 1
@@ -80,12 +79,3 @@ class Batch:
         """Add one hint; kinds of the same name are merged."""
         names = self.hints.setdefault(directory, {})
         names[name] = names.get(name, 0) | kinds
-
-
-def batch_of(at: float, hints: Iterable[tuple[DirectoryKey, bytes, int]]) -> Batch:
-    """Build a batch from (directory, name, kinds) triples, for scripted tests and small sources."""
-    batch = Batch(at)
-    for directory, name, kinds in hints:
-        batch.hint(directory, name, kinds)
-        batch.events += 1
-    return batch

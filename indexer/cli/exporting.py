@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from indexer.cli._common import PATH, Cli, common_options, examples
+from indexer.cli.reporting_text import count
 from indexer.errors import UsageError
 
 
@@ -32,7 +33,7 @@ def export(cli: Cli, file: Path, view: str | None, mode: str | None, group: str 
     if cli.out.json:
         cli.out.document({"file": str(file), "rows": rows})
     else:
-        cli.out.note(f"{file}: {rows:,} {'files' if file.suffix == '.db' else 'rows'}")
+        cli.out.note(f"{file}: {count(rows, 'file' if file.suffix == '.db' else 'row')}")
 
 
 def _mode(text: str | None) -> int | None:

@@ -31,7 +31,7 @@ def show_failure(error: BaseException, out: Output) -> int:
         _show(out, error.code, error.message, error.remedy, problems)
         code = error.exit_code
     elif isinstance(error, click.ClickException):
-        _show(out, "usage", error.format_message(), _help_of(error))
+        _show(out, "usage", " ".join(error.format_message().split()), _help_of(error))
         code = EXIT_USAGE
     else:
         _show(out, "unexpected", f"unexpected {type(error).__name__}: {_one_line(error)}", REPORT)

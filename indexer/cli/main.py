@@ -52,9 +52,6 @@ COMMANDS = {
 }
 """Every command of the contract, in the order of `indexer --help`."""
 
-NOT_YET: frozenset[str] = frozenset()
-"""Commands that come with later work: `--help` leaves them out, and calling one says so."""
-
 
 class LazyGroup(click.Group):
     """A group that imports a command when it is called."""
@@ -62,16 +59,13 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands that can be called."""
         del ctx
-        return [name for name in COMMANDS if name not in NOT_YET]
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; one that is not there yet becomes a command that says so."""
+        """Import a command."""
         del ctx
         entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        found = None if cmd_name in NOT_YET else _imported(entry)
-        return found or _not_yet(cmd_name)
+        return None if entry is None else _imported(entry)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -90,25 +84,9 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
 
 
-def _imported(entry: Entry) -> click.Command | None:
-    try:
-        module = importlib.import_module(entry.module)
-    except ModuleNotFoundError as error:
-        if error.name != entry.module:
-            raise
-        return None
-    found = getattr(module, entry.name, None)
-    return found if isinstance(found, click.Command) else None
-
-
-def _not_yet(name: str) -> click.Command:
-    @click.command(name, context_settings={"ignore_unknown_options": True}, add_help_option=False)
-    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-    def command(arguments: Sequence[str]) -> None:
-        del arguments
-        raise UsageError(f'"{name}" is not available yet', remedy="indexer --help lists what is")
-
-    return command
+def _imported(entry: Entry) -> click.Command:
+    found: click.Command = getattr(importlib.import_module(entry.module), entry.name)
+    return found
 
 
 @click.group(

@@ -19,7 +19,7 @@ from indexer.cli.explaining_text import explain_lines
 from indexer.cli.failure import show_failure
 from indexer.cli.output import Column
 from indexer.cli.report_tables import report_table
-from indexer.cli.reporting_text import columns_of, fit
+from indexer.cli.reporting_text import columns_of, count, fit
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
 from indexer.units import format_size, parse_duration, show_text
 
@@ -50,7 +50,7 @@ GRACE = 1.0
         "indexer report html report.html",
     )
 )
-@click.argument("name", type=click.Choice(REPORTS))
+@click.argument("name", metavar="REPORT", type=click.Choice(REPORTS))
 @click.argument("operands", metavar="[FILE] [DIR]", nargs=-1, type=PATH)
 @click.option("--under", type=PATH, metavar="PATH", help="Only this subtree.")
 @click.option("--class", "class_name", metavar="C", help="Only this class.")
@@ -72,8 +72,19 @@ def report(
 ) -> None:
     """Show a table: what is used, what goes soon, what is large.
 
-    `html` writes all of it, with charts, as one page to FILE. `drift` compares a sample (--top) with the tree itself.
-    """
+    \b
+    usage     files and bytes of each class, and of the trash
+    tiers     the same by tier
+    quotas    how full each quota is
+    expiring  what is due, and what will be soon (--within)
+    largest   the largest files, or (--by) who has most
+    stale     what nobody has used for long (--within)
+    growth    bytes in and out a day, and when a quota or the disk is full
+    drift     a sample (--top) of the index against the tree itself
+    runs      what was removed when, by whom
+    holds     what is protected, until when
+    html      all of it with charts, as one page, to FILE
+    """  # noqa: D301 (click wants the character, not a backslash)
     if name == "html":
         page(cli, operands, [under, class_name, within, by, top, as_csv or None])
         return
@@ -132,7 +143,7 @@ def sql(cli: Cli, query: str, as_csv: bool, timeout: float, max_rows: int) -> No
     else:
         cli.out.table(columns_of(found["columns"], rows), rows)
     if found["truncated"]:
-        cli.out.note(f"only the first {max_rows:,} rows: --max-rows gives more", style="yellow")
+        cli.out.note(f"only the first {count(max_rows, 'row')}: --max-rows gives more", style="yellow")
 
 
 @click.command(

@@ -63,9 +63,9 @@ def span(seconds: int) -> str:
     return format_duration(seconds)
 
 
-def count(files: int) -> str:
-    """Return how many files, in words."""
-    return f"{files:,} file" if files == 1 else f"{files:,} files"
+def count(number: int, one: str = "file", many: str = "") -> str:
+    """Return how many, in words: `1 file`, `2 files`; `many` for what does not just take an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 @cache

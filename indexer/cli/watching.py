@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from indexer.cli._common import PATH, Cli, common_options, examples
+from indexer.cli.reporting_text import count
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
 from indexer.units import format_duration, format_size, format_time, show_text
 
 if TYPE_CHECKING:
     from indexer.store import Store
 
+DIRECTORIES = ("directory", "directories")
 BACKENDS = ("auto", "fanotify", "inotify", "native", "poll")
 ANSWER_SECONDS = 2.0
 """How much longer than asked a settle waits for the service's own word that the time is over."""
@@ -48,7 +50,7 @@ def _show_scan(cli: Cli, result: dict[str, Any]) -> None:
     for skip in result["skipped"]:
         cli.out.note(f"skipped {skip['path']}: {skip['reason']}", style="yellow" if skip["unreadable"] else "")
     cli.out.text(
-        f"{result['files']:,} files, {result['directories']:,} directories, {format_size(result['bytes'])} in"
+        f"{count(result['files'])}, {count(result['directories'], *DIRECTORIES)}, {format_size(result['bytes'])} in"
         f" {result['seconds']:.1f} s: {result['added']:,} added, {result['updated']:,} updated,"
         f" {result['removed']:,} removed"
     )
@@ -59,7 +61,7 @@ def _introduce(cli: Cli, store: Store, figures: dict[str, Any]) -> None:
     from indexer.watch.choose import choose_backend
 
     choice = choose_backend(store.root, store.config.store.filesystems, store.config.store.backend)
-    cli.out.note(f"{store.root} is a store now: {figures['files']:,} files, {format_size(figures['bytes'])}.")
+    cli.out.note(f"{store.root} is a store now: {count(figures['files'])}, {format_size(figures['bytes'])}.")
     cli.out.note(f"Backend: {choice.name} ({choice.reason}).")
     if store.config.classes:
         policy = store.config
@@ -174,13 +176,13 @@ def _show_status(cli: Cli, document: dict[str, Any]) -> None:
     moment = time.time()
     rows = [
         ("backend", f"{document['backend']} ({document['backend_reason']})"),
-        ("files", f"{document['files']:,} in {document['directories']:,} directories"),
+        ("files", f"{document['files']:,} in {count(document['directories'], *DIRECTORIES)}"),
         ("size", f"{format_size(document['bytes'])}, {format_size(document['allocated'])} allocated"),
-        ("due", f"{document['due_files']:,} files, {format_size(document['due_bytes'])} (mode {document['mode']})"),
+        ("due", f"{count(document['due_files'])}, {format_size(document['due_bytes'])} (mode {document['mode']})"),
         ("trash", format_size(document["trash_bytes"])),
         ("pending", f"{document['pending']:,}, {document['lag_seconds']:.3f} s behind"),
         ("doubts", f"{document['overflows']:,} overflows, {document['rescans']:,} rescans"),
-        *((("unwatched", f"{document['unwatched']:,} directories: polled"),) if document["unwatched"] else ()),
+        *((("unwatched", f"{count(document['unwatched'], *DIRECTORIES)}: polled"),) if document["unwatched"] else ()),
         ("last event", _ago(document["last_event"], moment)),
         ("verified", _ago(document["last_reconcile"], moment)),
         *_notices(document["notices"], moment),

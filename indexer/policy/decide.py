@@ -131,8 +131,3 @@ def settled_at(rule: Rule, file: IndexedFile) -> int:
     An arrival does not count for a class that has switched its `arrival_floor` off.
     """
     return max(file.mtime, file.first_seen) if rule.arrival_floor else file.mtime
-
-
-def age_of(action: Remove) -> tuple[int, bytes, bytes]:
-    """Return what a plan is ordered by."""
-    return action.clock_at, action.file.directory, action.file.name

@@ -72,7 +72,7 @@ def usage(source: Source, *, under: bytes = b"", by: str = "class", class_name: 
     if by in {"child", "owner"}:
         return _usage_by(source.reader, by, under, class_name)
     if by != "class":
-        raise UsageError(f"usage cannot be shown by {by!r}", remedy="By class, child or owner.")
+        raise UsageError(f"what is used cannot be shown by {by!r}", remedy="By class, child or owner.")
     found = {row["class"]: row for row in _rows(source.reader, "SELECT * FROM usage_by_class")}
     if under:
         below = questions.usage_below(source.reader, directory_below(source.reader, under) or 1)
@@ -149,7 +149,7 @@ def expiring(
 ) -> list[Row]:
     """Return what is due now or `within` so many seconds, the soonest first; with `by`, sums, the largest first."""
     if by is not None and by not in get_args(By):
-        raise UsageError(f"expiring cannot be shown by {by!r}", remedy=f"By {', '.join(get_args(By))}.")
+        raise UsageError(f"what expires cannot be shown by {by!r}", remedy=f"By {', '.join(get_args(By))}.")
     below = directory_below(source.reader, under)
     return list(
         questions.expiring(

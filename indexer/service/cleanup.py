@@ -16,7 +16,7 @@ from indexer.enforce.recover import recover_at_start
 from indexer.enforce.result import RunResult
 from indexer.enforce.run import execute
 from indexer.enforce.trash import PurgeResult, purge_trash
-from indexer.errors import BusyError, IndexDatabaseError, IndexerError, NotScannedError, ServiceError
+from indexer.errors import BusyError, IndexDatabaseError, IndexerError, NotScannedError, ServiceError, UsageError
 from indexer.index.frozen import open_frozen
 from indexer.index.opening import close_filesystems, open_filesystems, open_index
 from indexer.index.queries import Reader
@@ -34,7 +34,7 @@ from indexer.service.relief import merged
 from indexer.service.sampling import take_sample
 from indexer.service.trouble import trouble_of
 from indexer.service.wall import moment, note, stepped
-from indexer.units import show_text
+from indexer.units import show_name, show_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,12 @@ def compare(
     from indexer.config.load import load_config
     from indexer.service.comparison import policy_change
 
-    new = load_config(policy, store_path=store.root)
+    try:
+        new = load_config(policy, store_path=store.root)
+    except OSError as error:
+        raise UsageError(
+            f"{show_name(os.fsencode(policy))}: {error.strerror}", remedy="name a policy that you may read"
+        ) from error
     with ExitStack() as stack:
         current = stack.enter_context(current_index(store, clock, scan=scan))
         ledger = _ledger_to_read(store, stack)

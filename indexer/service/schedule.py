@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT = 30.0
 """Seconds between two looks at what is due and at the job store."""
-SHARED = "shared"
 
 _RUNNING: dict[str, Schedule] = {}
 """By store id: what a job that comes out of a shared store finds its store by."""

@@ -37,8 +37,11 @@ def locate_store(
     return nearest_store(_current_directory(), environ)
 
 
-def nearest_store(directory: Path, env: Mapping[str, str] | None = None) -> Path:
-    """Return the store at or above a directory (absolute, without symbolic links). Raises NoStoreError."""
+def nearest_store(directory: Path, env: Mapping[str, str] | None = None, *, may_become: bool = True) -> Path:
+    """Return the store at or above a directory (absolute, without symbolic links).
+
+    Raises NoStoreError, whose remedy is `init` when the directory `may_become` a store.
+    """
     environ = os.environ if env is None else env
     found = _at_or_above(directory, known_roots(environ))
     if found is not None:
@@ -46,8 +49,10 @@ def nearest_store(directory: Path, env: Mapping[str, str] | None = None) -> Path
     written = next((above for above in (directory, *directory.parents) if os.path.lexists(above / CONFIG)), None)
     if written is not None:
         remedy = f"indexer init {shown(written)} makes it one, and keeps the {CONFIG} that is there"
-    else:
+    elif may_become:
         remedy = f"indexer init {shown(directory)} makes one; -C DIR names another"
+    else:
+        remedy = "name a path in a store; `indexer init DIR` makes a tree one"
     raise NoStoreError(f"no store at or above {shown(directory)}", remedy=remedy)
 
 
@@ -58,8 +63,8 @@ def store_of(path: Path, env: Mapping[str, str] | None = None) -> Path:
     """
     absolute = Path(os.path.abspath(path))
     if absolute.is_dir() and not absolute.is_symlink():
-        return nearest_store(Path(os.path.realpath(absolute)), env)
-    return nearest_store(Path(os.path.realpath(absolute.parent)), env)
+        return nearest_store(Path(os.path.realpath(absolute)), env, may_become=False)
+    return nearest_store(Path(os.path.realpath(absolute.parent)), env, may_become=False)
 
 
 def is_root(directory: Path, env: Mapping[str, str] | None = None) -> bool:

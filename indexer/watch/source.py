@@ -21,7 +21,6 @@ class WatchCounters:
     """How often the kernel said that it dropped events."""
     folded: int = 0
     """How often pending names were folded into a listing of their directory to bound memory."""
-    restarts: int = 0
     unwatched: int = 0
     """Directories for which the kernel had no watch left; they are polled."""
     muted: int = 0

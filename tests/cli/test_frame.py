@@ -44,7 +44,7 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main, "_imported", lambda _entry: command)
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - main.NOT_YET))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_help_with_an_example(name: str, call: Call) -> None:
     """`-h` as well as `--help`, wherever the module is."""
     done = call(name, "-h")
@@ -56,32 +56,6 @@ def test_every_command_has_help_with_an_example(name: str, call: Call) -> None:
         assert "Examples:" in done.stdout
     for option in ("-C, --store", "--config", "--json", "-q, --quiet", "-v, --verbose", "--no-color"):
         assert option in done.stdout
-
-
-def test_what_is_not_available_yet_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever its arguments; and the help does not offer it."""
-    name = "export"
-    monkeypatch.setattr(main, "NOT_YET", frozenset({name}))
-    done = call(name, "--any", "thing", "--json")
-    assert done.code == 2
-    assert done.document["error"]["message"] == f'"{name}" is not available yet'
-    assert f"\n  {name} " not in call("--help").stdout
-
-
-def test_a_command_whose_module_is_not_there_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing room is not a traceback."""
-    monkeypatch.setitem(COMMANDS, "scan", main.Entry("indexer.cli.nothing", "scan", ""))
-    assert '"scan" is not available yet' in call("scan").stderr
-
-
-def test_a_broken_import_is_not_hidden(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the command's own module may be missing."""
-
-    def broken(_name: str) -> None:
-        raise ModuleNotFoundError(name="a_dependency")
-
-    monkeypatch.setattr("importlib.import_module", broken)
-    assert "unexpected ModuleNotFoundError" in call("scan").stderr
 
 
 @pytest.mark.parametrize("argv", [("--version",), ("--help",), ("config", "check", "--help"), ("nonsense",)])
@@ -125,6 +99,7 @@ def test_options_count_before_and_after_the_command(argv: tuple[str, ...], call:
         (("init", "--nonsense"), "No such option '--nonsense'."),
         (("init", "a", "b"), "Got unexpected extra argument (b)"),
         (("init", "--profile", "medai"), "Invalid value for '--profile'"),
+        (("report",), "Missing argument 'REPORT'. Choose from: usage, tiers, quotas, "),
         (("--store",), "Option '--store' requires an argument."),
     ],
 )

@@ -37,6 +37,8 @@ def test_a_page(store: Path, tmp_path: Path, call: Callable[..., Any]) -> None:
         (("report", "html"), "takes a FILE"),
         (("report", "html", "page.html", "--top", "5"), "the whole store"),
         (("report", "usage", "a", "b"), "takes one DIR"),
+        (("report", "largest", "--by", "day"), "what is used cannot be shown by 'day'"),
+        (("plan", "--policy", "/none.toml"), "/none.toml: No such file or directory"),
         (("export", "files.csv", "--mode", "rw"), "not a mode"),
         (("export", "files.csv", "--mode", "7777"), "not a mode"),
     ],

@@ -54,7 +54,8 @@ def test_init_never_overwrites(call: Call, tmp_path: Path) -> None:
     (tmp_path / "indexer.toml").write_text("# mine\n")
     refused = call("init", tmp_path, "--profile", "media", "--json")
     assert (refused.code, refused.document["error"]["code"]) == (2, "usage")
-    assert call("init", tmp_path).code == 0
+    again = call("init", tmp_path)
+    assert (again.code, again.stdout.splitlines()[0]) == (0, f"{tmp_path} was a store already: it stays as it is.")
     assert (tmp_path / "indexer.toml").read_text() == "# mine\n"
 
 

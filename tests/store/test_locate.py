@@ -66,6 +66,9 @@ def test_a_plain_directory_is_no_store(tmp_path: Path, monkeypatch: pytest.Monke
             locate_store(start, env={})
         assert refused.value.exit_code == 4
         assert f"indexer init {tmp_path}" in refused.value.remedy
+    with pytest.raises(NoStoreError) as refused:
+        store_of(tmp_path / "file", env={})
+    assert str(tmp_path) not in refused.value.remedy, "a path that was named is no reason to make its directory a store"
 
 
 def test_a_configuration_alone_is_no_store_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
