@@ -115,7 +115,9 @@ class Index:
             connection, self.directories, self._writes, self._links, turn, agings, exempt=exempt, own_file=own_file,
             hearing=self.hearing,
         )  # fmt: skip
-        children = Children(connection, self.directories, self._limbo, self.backlog, self.by_directory, turn, exempt)
+        children = Children(
+            connection, self.directories, self._limbo, self.backlog, self.by_directory, turn, exempt, self._doubt
+        )
         compare = Comparer(
             connection,
             self.directories,
@@ -335,7 +337,7 @@ class Index:
         self.reclassifier.step(budget)
         self._units.finish()
         self._units.step(quiet=not batch.hints)
-        if self._pass is not None and not (self._to_list or self._doubts.later or self._limbo.stranded):
+        if self._pass is not None and not (self._to_list or self._doubts.later or self._limbo.stranded or self._limbo):
             self._end_pass()
         if not self._to_list:
             self._ahead.abandon()
@@ -355,6 +357,10 @@ class Index:
     @property
     def _to_list(self) -> bool:
         return bool(self.backlog) or bool(self._ahead)
+
+    def _doubt(self) -> tuple[int, bool]:
+        """Return since when (Unix nanoseconds) everything has to be listed, and whether a pass does that now."""
+        return int(self.meta.get("doubted") or 0), self._pass is not None
 
     def _drop(self, unclaimed: list[int]) -> None:
         """These directories, with all below them, have left the tree."""

@@ -48,8 +48,8 @@ class Backlog:
     def __contains__(self, directory_id: int) -> bool:
         return directory_id in self._urgent or directory_id in self._verify
 
-    def push(self, listing: Listing, *, verify: bool = False) -> None:
-        """Add a directory, or widen the listing that waits for it already."""
+    def push(self, listing: Listing, *, verify: bool = False, last: bool = False) -> None:
+        """Add a directory, or widen the listing that waits for it already; `last` lets all others go first."""
         stack = self._verify if verify else self._urgent
         waiting = stack.get(listing.directory_id)
         if waiting is not None:
@@ -59,6 +59,8 @@ class Backlog:
                 )
             return
         stack[listing.directory_id] = listing
+        if last:
+            stack.move_to_end(listing.directory_id, last=False)
         self._pushed.add((listing.directory_id, verify))
 
     def take(self) -> tuple[Listing, bool] | None:

@@ -12,6 +12,8 @@ from indexer.syscalls.handles import handle_of
 from indexer.syscalls.stat import stat_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from indexer.index.backlog import Backlog
     from indexer.index.classes import DirectoryRules
     from indexer.index.directories import Directories, Filesystem
@@ -44,7 +46,9 @@ class Children:
         watcher: DirectoryWatcher | None,
         turn: Turn,
         exempt: frozenset[tuple[int, int]],
+        doubt: Callable[[], tuple[int, bool]],
     ) -> None:
+        """`doubt` says since when (Unix nanoseconds) everything has to be listed, and whether that is under way."""
         self._connection = connection
         self._directories = directories
         self._limbo = limbo
@@ -52,6 +56,7 @@ class Children:
         self._watcher = watcher
         self._turn = turn
         self._exempt = exempt
+        self._doubt = doubt
 
     def found(
         self,
@@ -123,6 +128,7 @@ class Children:
         adopted, how, unlisted = self._directories.adopt(parent_id, child.key, handle, child.inode, filesystem.id)
         if how == "moved":
             unlisted = self._limbo.claimed(adopted) or unlisted
+            self._verify_moved(adopted)
         if how != "new":
             unseen = self._watcher is not None and not self._watcher.watches(adopted)
             tree = unlisted or (listing is not None and listing.tree)
@@ -136,6 +142,19 @@ class Children:
             now = self._turn.now
             floor = min(now, stat_at(fd, child.name).ctime_ns // NS) if listing is not None else now
         self._backlog.push(Listing(adopted, tree=True, fresh=True, floor=floor, reason="new"))
+
+    def _verify_moved(self, directory_id: int) -> None:
+        """A pass over the tree misses what moves from where it has not been to where it was: list that by itself.
+
+        So does the quick pass before it, which looks for directories where they were known, or by their handles.
+        """
+        since, under_way = self._doubt()
+        if self._directories.verified_ns(directory_id) >= since:
+            return
+        if under_way:
+            self._backlog.push(Listing(directory_id, tree=True, reason="moved"), verify=True)
+        else:
+            self._backlog.push(Listing(directory_id, tree=not self._directories.handles_open, reason="moved"))
 
     def _mount_point(self, parent_id: int, child: Child, here: int | None) -> None:
         """Another filesystem: entered when it is one of the store's, else noted and left alone."""

@@ -287,6 +287,11 @@ class Directories:
         row = self._connection.execute("SELECT handle FROM directory WHERE id = ?", (directory_id,)).fetchone()
         return None if row is None else row[0]
 
+    def verified_ns(self, directory_id: int) -> int:
+        """Return when it was last listed, in Unix nanoseconds; 0: never."""
+        row = self._connection.execute("SELECT verified_ns FROM directory WHERE id = ?", (directory_id,)).fetchone()
+        return 0 if row is None else int(row[0])
+
     def set_handle(self, directory_id: int, handle: bytes) -> None:
         """A copied store's directory has been found again."""
         self._connection.execute("UPDATE directory SET handle = ? WHERE id = ?", (handle, directory_id))

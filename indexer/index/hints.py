@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from indexer.watch.source import Watcher
 
 
+_NONE: Names = {}
+
+
 class Hints:
     """Stats every hinted name once, through its verified directory."""
 
@@ -142,6 +145,6 @@ class Hints:
             return work
         for directory_id, key in self._links.other_names():
             name = name_of(key)
-            if name not in done.get(directory_id, ()):
+            if not done.get(directory_id, _NONE).get(name, 0) & CHANGED:  # a use alone is no look
                 work.setdefault(directory_id, {})[name] = CHANGED
         return work

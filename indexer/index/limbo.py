@@ -102,8 +102,11 @@ class Limbo:
         return gone
 
     def release(self, backlog: Backlog) -> None:
-        """Once nothing is in limbo, what was stranded is listed."""
+        """Once nothing is in limbo, what was stranded is listed.
+
+        After all else: moves that were half seen can leave a ring of directories, and what breaks it waits in there.
+        """
         if self._stranded and not self._since:
             for listing in self._stranded:
-                backlog.push(listing)
+                backlog.push(listing, last=True)
             self._stranded = []

@@ -108,8 +108,7 @@ class NativeWatcher:
         """Stop the observer; cookies that nobody waits for any more are removed."""
         logging.getLogger(_LOGGER).removeHandler(self._overflow)
         if self._observer is not None:
-            self._observer.stop()
-            self._observer.join()
+            _end(self._observer)
             self._observer = None
         with self._ready:
             waiting, self._waiting = self._waiting, {}
@@ -288,6 +287,22 @@ class _OverflowNotice(logging.Handler):
         """Pass an overflow on."""
         if "overflow" in record.getMessage():
             self._notice()
+
+
+def _end(observer: BaseObserver) -> None:
+    """Stop an observer whose bookkeeping of moved directories may contradict itself.
+
+    Then watchdog (7.1, inotify) raises KeyError half way through, and would leave its emitter waiting for ever.
+    """
+    groups = [getattr(emitter, "_inotify", None) for emitter in observer.emitters]
+    try:
+        observer.stop()
+    except KeyError:
+        for group in groups:
+            if (grouper := getattr(group, "_move_event_grouper", None)) is not None:
+                grouper.close()
+        observer.stop()
+    observer.join()
 
 
 def _wanted() -> list[type[events.FileSystemEvent]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer.events import ACCESSED
 from tests.index.rig import Rig
 from tests.mounts import bind, unmount
 from tests.trees import HardLink, Node
@@ -53,6 +54,18 @@ def test_link_and_unlink_are_hinted_on_one_name_only(tmp_path: Path) -> None:
             (rig.root / name).unlink()
             rig.changed(name)
             assert rig.wrong() == {}
+
+
+def test_a_name_that_was_only_read_is_looked_at_when_another_goes(tmp_path: Path) -> None:
+    """A use is no look at the file: in the batch in which the other name vanishes, the row must follow."""
+    with Rig(tmp_path, {"a": b"1", "d": {"b": HardLink("a")}}) as rig:
+        (rig.root / "d" / "b").unlink()
+        batch = rig.batch("d/b")
+        batch.hint(rig.key(), b"a", ACCESSED)
+        rig.index.apply(batch)
+        rig.settle()
+        assert rig.file("a").links == 1
+        assert rig.wrong() == {}
 
 
 def test_a_write_through_one_name_is_seen_under_all(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.events import ROOT_ID, Barrier, Batch
+from indexer.events import ROOT_ID, Barrier, Batch, Rescan
 from indexer.index.backlog import Listing
 from indexer.index.queries import Reader
 from tests.index.rig import Place, Rig
@@ -257,4 +257,53 @@ def test_deep_surgery(tmp_path: Path) -> None:
         for key in keys:
             hints += [(key, name) for name in (*names, *(f"x{number}" for number in range(depth)))]
         rig.changed(*hints)
+        assert rig.wrong() == {}
+
+
+def test_what_moves_behind_a_pass_is_verified_all_the_same(tmp_path: Path) -> None:
+    """From where the pass has yet to come to where it has been: nothing would list it, and it was changed unseen."""
+    with Rig(tmp_path, {"a": {"moving": {"f": b"1", "deep": {"g": b"1"}}}, "b": {"h": b"1"}}) as rig:
+        rig.now += 10
+        rig.turn()
+        for name in ("f", "deep/g"):
+            (rig.root / "a" / "moving" / name).write_bytes(b"written while nobody listened")
+        rig.begin_verify()
+        while rig.directory("b") in rig.index.backlog.waiting:
+            rig.turn(1)
+        assert rig.directory("a") in rig.index.backlog.waiting
+        old = rig.key("a")
+        (rig.root / "a" / "moving").rename(rig.root / "b" / "moving")
+        rig.apply((old, "moving"), "b/moving")
+        rig.settle()
+        assert rig.wrong() == {}
+
+
+@pytest.mark.parametrize("handles", [True, False], ids=["by handle", "by path"])
+def test_a_quick_pass_looks_into_what_was_renamed_meanwhile(tmp_path: Path, handles: bool) -> None:
+    """Names made in a directory, and in one below it, before it was renamed while nobody listened."""
+    with Rig(tmp_path, {"old": {"f": b"1", "deep": {"g": b"1"}}}) as rig:
+        rig.prove()
+        rig.now += 10
+        rig.turn()
+        for name in ("new", "deep/new"):
+            (rig.root / "old" / name).write_bytes(b"1")
+        (rig.root / "old").rename(rig.root / "other")
+        rig.forbid_handles(not handles)
+        rig.index.doubt_everything()
+        rig.quick()
+        assert rig.wrong() == {}
+
+
+def test_a_ring_of_directories_is_broken_by_what_waits_behind_it(tmp_path: Path) -> None:
+    """x/y becomes y/x unseen; y is listed first, so that each lies in the other until the root's turn comes."""
+    with Rig(tmp_path, {"x": {"f": b"1", "y": {"g": b"22"}}}) as rig:
+        x, y = ids(rig, "x", "x/y")
+        (rig.root / "x" / "y").rename(rig.root / "y")
+        (rig.root / "x").rename(rig.root / "y" / "x")
+        for directory in (ROOT_ID, x, y):
+            rig.index.request_rescan(Rescan(directory, tree=False, reason="changed"))
+        for _ in range(50):  # one listing each: more in a transaction, and the ring would need more directories
+            rig.turn(1)
+        assert rig.index.settled
+        assert ids(rig, "y/x", "y") == [x, y]
         assert rig.wrong() == {}
