@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from indexer.cli.output import Column, Output
-from indexer.errors import NoStoreError, RefusedError, UsageError
+from indexer.errors import IndexerError, NoStoreError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from indexer.manager import StorageManager
@@ -25,11 +25,13 @@ __all__ = [
     "Column",
     "Output",
     "Overrides",
+    "class_names",
     "common_options",
     "confirm_or_refuse",
     "examples",
     "path_operands",
     "paths_options",
+    "view_names",
 ]
 
 P = ParamSpec("P")
@@ -158,6 +160,24 @@ _OPTIONS = (
     _option("-v", "--verbose", is_flag=True, callback=_flag, help="More notes; tracebacks of unexpected errors."),
     _option("--no-color", is_flag=True, callback=_no_color, help="No colour (NO_COLOR)."),
 )
+
+
+def class_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the classes of the store that is meant, for the shell's completion; none where there is no store."""
+    del parameter
+    try:
+        config = _cli(context).open_store().config  # click has not seen a DIR before an option that lacks its value
+    except (IndexerError, OSError):
+        return []
+    return [rule.name for rule in config.classes if rule.name.startswith(incomplete)]
+
+
+def view_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the views that can be exported, for the shell's completion."""
+    from indexer.index.surface import LEDGER_VIEWS, VIEWS
+
+    del context, parameter
+    return [name for name in (*VIEWS, *LEDGER_VIEWS) if name.startswith(incomplete)]
 
 
 def examples(*lines: str) -> str:

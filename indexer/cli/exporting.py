@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from indexer.cli._common import PATH, Cli, common_options, examples
+from indexer.cli._common import PATH, Cli, common_options, examples, view_names
 from indexer.cli.reporting_text import count
 from indexer.errors import UsageError
 
@@ -20,7 +20,7 @@ from indexer.errors import UsageError
     )
 )
 @click.argument("file", type=PATH)
-@click.option("--view", metavar="V", help="Which view (files); a .db has all of them.")
+@click.option("--view", metavar="V", shell_complete=view_names, help="Which view (files); a .db has all of them.")
 @click.option("--mode", metavar="MODE", help="Mode of the file, such as 0640; else what the umask leaves.")
 @click.option("--group", metavar="GROUP", help="Group of the file.")
 @common_options

@@ -18,6 +18,7 @@ import click
 from indexer.cli._common import (
     PATH,
     Cli,
+    class_names,
     common_options,
     confirm_or_refuse,
     examples,
@@ -48,7 +49,7 @@ Command = Callable[..., Any]
 
 DIRECTORY = click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 UNDER = click.option("--under", type=PATH, metavar="PATH", help="Only this subtree.")
-CLASS = click.option("--class", "class_name", metavar="C", help="Only this class.")
+CLASS = click.option("--class", "class_name", metavar="C", shell_complete=class_names, help="Only this class.")
 NO_SCAN = click.option("--no-scan", is_flag=True, help="Go by the index as it is, without a quick pass first.")
 DRY_RUN = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done.")
 YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")

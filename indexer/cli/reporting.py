@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import PATH, Cli, common_options, examples, path_operands, paths_options
+from indexer.cli._common import PATH, Cli, class_names, common_options, examples, path_operands, paths_options
 from indexer.cli.explaining_text import explain_lines
 from indexer.cli.failure import show_failure
 from indexer.cli.output import Column
@@ -53,7 +53,7 @@ GRACE = 1.0
 @click.argument("name", metavar="REPORT", type=click.Choice(REPORTS))
 @click.argument("operands", metavar="[FILE] [DIR]", nargs=-1, type=PATH)
 @click.option("--under", type=PATH, metavar="PATH", help="Only this subtree.")
-@click.option("--class", "class_name", metavar="C", help="Only this class.")
+@click.option("--class", "class_name", metavar="C", shell_complete=class_names, help="Only this class.")
 @click.option("--within", metavar="AGE", help="expiring: how far ahead (7d). stale: unused (90d). growth: back (30d).")
 @click.option("--by", type=click.Choice(("class", "child", "owner", "day")), help="Sums instead of single files.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="How many rows.")

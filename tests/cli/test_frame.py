@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+from click.shell_completion import BashComplete
 
 from indexer.cli import main
 from indexer.cli._common import Cli, common_options
@@ -220,6 +221,22 @@ def test_completion_is_there_for_every_shell(shell: str) -> None:
         env={**Program().environment, **words, "_INDEXER_COMPLETE": f"{shell}_complete"},
     )
     assert "config" in completed.stdout
+
+
+def test_completion_knows_the_classes_of_the_store(call: Call, tmp_path: Path) -> None:
+    """`--class` offers what the store that is meant has, `--view` what can be exported; no store, no class."""
+    call("init", tmp_path, "--profile", "media")
+
+    def offered(*words: str | Path) -> list[str]:
+        command = BashComplete(cli, {}, "indexer", "_INDEXER_COMPLETE")
+        *args, incomplete = map(str, words)
+        return [item.value for item in command.get_completions(args, incomplete)]
+
+    assert offered("-C", tmp_path, "plan", "--class", "") == ["uploads", "frames", "contact-sheets", "outputs", "temp"]
+    assert offered("expire", "-n", "-C", tmp_path, "--class", "t") == ["temp"]
+    assert offered("report", "usage", "-C", tmp_path, "--class", "o") == ["outputs"]
+    assert offered("-C", tmp_path / "none", "plan", "--class", "") == []
+    assert offered("export", "--view", "usage_by_c") == ["usage_by_class", "usage_by_child"]
 
 
 def test_the_manager_is_imported_when_it_is_asked_for() -> None:
