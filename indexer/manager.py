@@ -390,6 +390,17 @@ class StorageManager:
 
         return explain(self._store, self.relative(path), int(self._clock()))
 
+    def is_sorted_by_older_policy(self) -> bool:
+        """Say whether reports still tell of classes as they were before the last edit of the configuration.
+
+        Not asked of a service that is reached by its socket. Raises NotScannedError, IndexDatabaseError.
+        """
+        if self._remote is not None:
+            return False
+        from indexer.service.policy import is_older
+
+        return is_older(self._store)
+
     def report(self, name: str, **options: Any) -> list[dict[str, Any]]:
         """Return the rows of a report: usage, expiring, largest …. Raises UsageError for an unknown one."""
         if (remote := self._remote) is not None:

@@ -99,6 +99,7 @@ def report(
         shown = SHOWN
         options["top"] = SHOWN + 1
     rows = manager.report(name, **options)
+    note_older_policy(cli, manager)
     if cli.out.json:
         cli.out.document({"rows": rows})
     elif as_csv:
@@ -135,6 +136,7 @@ def sql(cli: Cli, query: str, as_csv: bool, timeout: float, max_rows: int) -> No
     manager = cli.manager()
     with last_resort(cli, timeout):
         found = manager.sql(text, timeout=timeout, max_rows=max_rows, heap=SQL_HEAP)
+    note_older_policy(cli, manager)
     rows = [[value.hex() if isinstance(value, bytes) else value for value in row] for row in found["rows"]]
     if cli.out.json:
         cli.out.document({**found, "rows": rows})
@@ -209,6 +211,16 @@ def page(cli: Cli, operands: Sequence[Path], narrowing: Sequence[object]) -> Non
         cli.out.document({"file": str(file), "bytes": written})
     else:
         cli.out.note(f"{file}: {format_size(written)}, opens in any browser")
+
+
+def note_older_policy(cli: Cli, manager: StorageManager) -> None:
+    """Say so when classes are still told as they were before the configuration was edited."""
+    if manager.is_sorted_by_older_policy():
+        cli.out.note(
+            "the policy was edited; classes are still those of before: `indexer scan --quick`, or a reload of the"
+            " service, puts it in force",
+            style="yellow",
+        )
 
 
 def show(cli: Cli, drawn: Table, drop: Sequence[str]) -> None:

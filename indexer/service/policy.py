@@ -11,6 +11,7 @@ from indexer.policy.clocks import compile_clock
 
 if TYPE_CHECKING:
     from indexer.config.model import Config
+    from indexer.store import Store
 
 
 def index_policy(config: Config) -> Policy:
@@ -22,6 +23,14 @@ def index_policy(config: Config) -> Policy:
         fingerprint=_fingerprint(config),
         ignoring=hashlib.sha256(repr(config.store.ignore).encode()).hexdigest(),
     )
+
+
+def is_older(store: Store) -> bool:
+    """Say whether the index still sorts files by an older configuration: reports tell of that one, plans of the new."""
+    from indexer.index.queries import Reader
+
+    with Reader.open(store.index_path) as reader:
+        return reader.meta("policy") != index_policy(store.config).fingerprint
 
 
 def _fingerprint(config: Config) -> str:

@@ -58,6 +58,16 @@ def test_an_export(store: Path, tmp_path: Path, call: Callable[..., Any]) -> Non
     assert len(target.read_text(encoding="utf-8").splitlines()) == 4
 
 
+def test_an_edited_policy_is_noted_until_it_is_in_force(store: Path, call: Callable[..., Any]) -> None:
+    """A report whose classes are those of before must not look as if it had heard of the edit."""
+    (store / "indexer.toml").write_text('[[class]]\nname = "all"\nmatch = ["*"]\nttl = "7d"\n', encoding="utf-8")
+    for argv in (("report", "usage"), ("sql", "SELECT class FROM files")):
+        assert "the policy was edited" in call("-C", store, *argv).stderr
+    assert call("scan", store, "--quick").code == 0
+    done = call("-C", store, "report", "usage", "--json")
+    assert (done.stderr, done.document["rows"][0]["class"], done.document["rows"][0]["files"]) == ("", "all", 3)
+
+
 def test_a_single_step_cannot_outlast_its_time(store: Path, program: Program) -> None:
     """SQLite asks for the time between steps; one LIKE on a large text is one step, and would take an hour."""
     query = "SELECT printf('%.*c', 60000000, 'a') LIKE '%' || printf('%.*c', 20000, 'a') || 'b%'"
