@@ -37,21 +37,19 @@ def init(cli: Cli, directory: Path | None, profile: str | None, adopt: bool) -> 
     Writes DIR/indexer.toml, in report mode, and the control directory DIR/.indexer. Nothing is overwritten, and
     nothing is ever removed before you have written `mode = "enforce"`.
     """
-    from indexer.store import initialise_store, is_root, real_directory
+    from indexer.store import initialise_store
+    from indexer.store.places import CONFIG
 
     if directory is not None and cli.store is not None:
         raise UsageError("both DIR and -C were given", remedy="name the directory once")
     environment = os.environ.get("INDEXER_STORE")
     chosen = directory or cli.store or Path(environment or ".")
-    already = is_root(real_directory(chosen))
+    kept = os.path.lexists(cli.config or chosen / CONFIG)
     store = initialise_store(chosen, profile, config_path=cli.config, adopt=adopt)
     if cli.out.json:
         cli.out.document(_init_document(store))
     else:
-        cli.out.text(
-            f"{store.root} {'was a store already: it stays as it is' if already else 'is a store'}.", style="bold"
-        )
-        _show_init(cli, store)
+        _show_init(cli, store, kept=kept)
 
 
 def _init_document(store: Store) -> dict[str, Any]:
@@ -70,8 +68,9 @@ def _init_document(store: Store) -> dict[str, Any]:
     }
 
 
-def _show_init(cli: Cli, store: Store) -> None:
-    cli.out.text(f"configuration: {_text_of(store.config.path) or 'none'}")
+def _show_init(cli: Cli, store: Store, *, kept: bool) -> None:
+    cli.out.text(f"{store.root} is a store.", style="bold")
+    cli.out.text(f"configuration: {_text_of(store.config.path) or 'none'}{', kept as it was' if kept else ''}")
     cli.out.text(f"state: {store.state}")
     if store.config.classes:
         cli.out.text()

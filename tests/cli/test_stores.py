@@ -55,7 +55,7 @@ def test_init_never_overwrites(call: Call, tmp_path: Path) -> None:
     refused = call("init", tmp_path, "--profile", "media", "--json")
     assert (refused.code, refused.document["error"]["code"]) == (2, "usage")
     again = call("init", tmp_path)
-    assert (again.code, again.stdout.splitlines()[0]) == (0, f"{tmp_path} was a store already: it stays as it is.")
+    assert (again.code, again.stdout.splitlines()[1]) == (0, f"configuration: {tmp_path}/indexer.toml, kept as it was")
     assert (tmp_path / "indexer.toml").read_text() == "# mine\n"
 
 
