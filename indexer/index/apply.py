@@ -89,6 +89,7 @@ class Index:
             with damage_is_an_error(path), transaction(connection):
                 left_over = prepare(connection, filesystems, self.meta, policy)
                 agings = sync_classes(connection, policy)
+                derived.roll_up(connection)
         except BaseException:
             connection.close()
             raise
@@ -391,6 +392,8 @@ class Index:
             self._turn.bulk = False
             self._units.make()
             self._catch_up_on_links()
+        else:
+            derived.roll_up(self.connection)
         now = str(self._turn.now)
         if not self.complete:
             self.meta.set("complete", now)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from indexer.events import ROOT_ID
+from indexer.index import derived
 from indexer.index.database import connect_reader
 from indexer.index.paths import Paths
 from indexer.index.rows import CLASS, COLUMNS, DIRECTORY, NS, PERMISSION, SELECT, decode, key_of, name_of
@@ -93,20 +94,22 @@ class Reader:
     def totals(self) -> Totals:
         """Sum up the store, from the counters."""
         files, size, allocated = self.connection.execute(
-            "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0), coalesce(sum(allocated), 0) FROM usage"
+            "SELECT coalesce(sum(files), 0), coalesce(sum(bytes), 0), coalesce(sum(allocated), 0)"
+            f" FROM {derived.counters(self.connection)}"
         ).fetchone()
         directories = self.connection.execute("SELECT count(*) FROM directory").fetchone()[0]
         return Totals(files, directories, size, allocated)
 
     def live_files(self) -> int:
         """Count the store's files, from the counters."""
-        return int(self.connection.execute("SELECT coalesce(sum(files), 0) FROM usage").fetchone()[0])
+        table = derived.counters(self.connection)
+        return int(self.connection.execute(f"SELECT coalesce(sum(files), 0) FROM {table}").fetchone()[0])
 
     def class_totals(self) -> dict[str | None, Totals]:
-        """Sum up each class (None: files in no class), from the counters."""
+        """Sum up each class (None: files in no class), from the counters; its directories are not counted (0)."""
         rows = self.connection.execute(
-            "SELECT class_id, sum(files), count(*), sum(bytes), sum(allocated) FROM usage"
-            " WHERE files > 0 GROUP BY class_id"
+            "SELECT class_id, sum(files), 0, sum(bytes), sum(allocated)"
+            f" FROM {derived.counters(self.connection)} WHERE files > 0 GROUP BY class_id"
         )
         return {(self.class_name(row[0]) if row[0] else None): Totals(*row[1:]) for row in rows}
 

@@ -64,7 +64,8 @@ IN_CHILD = (
 )
 CTIME = "f.mtime + f.ctime_after"
 _SUMS = "sum({0}files) AS files, sum({0}bytes) AS bytes, sum({0}allocated) AS allocated"
-_BY_CLASS = f"(SELECT class_id, {_SUMS.format('')} FROM usage GROUP BY class_id)"
+CLASS_SUMS = "class_sums"
+"""A view over the counters of classes, which `indexer.index.views` makes first: class_id, files, bytes, allocated."""
 
 
 _TEXT_COLUMNS = """
@@ -211,17 +212,17 @@ VIEWS: dict[str, View] = {
             (SELECT min(f.clock) FROM file f WHERE f.class_id = c.id AND f.clock < {NEVER}) AS oldest,
             (SELECT max(f.clock) FROM file f WHERE f.class_id = c.id AND f.clock < {NEVER}) AS newest,
             c.quota_high AS quota_high, c.quota_low AS quota_low
-        FROM class c LEFT JOIN {_BY_CLASS} u ON u.class_id = c.id WHERE c.live OR u.files > 0
+        FROM class c LEFT JOIN {CLASS_SUMS} u ON u.class_id = c.id WHERE c.live OR u.files > 0
         UNION ALL
-        SELECT NULL, NULL, sum(files), sum(bytes), sum(allocated), NULL, NULL, NULL, NULL
-        FROM usage WHERE class_id = 0 HAVING sum(files) > 0
+        SELECT NULL, NULL, files, bytes, allocated, NULL, NULL, NULL, NULL
+        FROM {CLASS_SUMS} WHERE class_id = 0 AND files > 0
         """,
     ),
     "usage_by_tier": View(
         "One row a tier, and one (tier NULL) for files in no class. From the counters.",
         {"tier": "the label of the classes", **_usage_columns("its classes have")},
         f"""
-        SELECT c.tier AS tier, {_SUMS.format("u.")} FROM {_BY_CLASS} u LEFT JOIN class c ON c.id = u.class_id
+        SELECT c.tier AS tier, {_SUMS.format("u.")} FROM {CLASS_SUMS} u LEFT JOIN class c ON c.id = u.class_id
         GROUP BY c.tier HAVING sum(u.files) > 0 OR c.tier IS NOT NULL
         """,
     ),

@@ -12,8 +12,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from indexer.index import derived
 from indexer.index.rows import name_of
-from indexer.index.surface import LEDGER_VIEWS, VIEWS
+from indexer.index.surface import CLASS_SUMS, LEDGER_VIEWS, VIEWS
 from indexer.units import text_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def install(
         quoted = os.fspath(ledger).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
         connection.execute("ATTACH ? AS ledger", (f"file:{quoted}?mode=ro",))
     own_directories(reader)
+    connection.execute(
+        f"CREATE TEMP VIEW {CLASS_SUMS} AS SELECT class_id, sum(files) AS files, sum(bytes) AS bytes,"
+        f" sum(allocated) AS allocated FROM {derived.counters(connection)} GROUP BY class_id"
+    )
     for name, view in VIEWS.items():
         connection.execute(f"CREATE TEMP VIEW {name} AS {view.sql}")
     for name, view in LEDGER_VIEWS.items():

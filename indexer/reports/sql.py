@@ -16,7 +16,7 @@ except ImportError:
     import sqlite3
 
 from indexer.errors import IndexerError, UsageError
-from indexer.index.surface import LEDGER_VIEWS, VIEWS
+from indexer.index.surface import CLASS_SUMS, LEDGER_VIEWS, VIEWS
 from indexer.reports.reading import open_views
 from indexer.reports.surface_check import compile_on_surface
 
@@ -40,7 +40,7 @@ _READ, _SELECT, _FUNCTION, _RECURSIVE = 20, 21, 31, 33
 _OK, _DENY = 0, 1
 
 _VIEWS = frozenset({*VIEWS, *LEDGER_VIEWS})
-_WITHIN = _VIEWS | {"down", "up", "sums", "inside", "above"}
+_WITHIN = _VIEWS | {"down", "up", "sums", "inside", "above", CLASS_SUMS}
 """Where our own tables may be read: in the views, and in the subqueries that they are made of."""
 _FREE = frozenset({"json_each", "json_tree"})
 _FUNCTION_LIST = """

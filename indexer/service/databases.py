@@ -10,6 +10,7 @@ from indexer.enforce import schema as ledger_schema
 from indexer.enforce.ledger import Ledger
 from indexer.errors import IndexDatabaseError, IndexerError, LedgerError
 from indexer.index.database import connect_reader, connect_writer
+from indexer.index.derived import disagreeing
 from indexer.index.migrate import VERSION
 
 try:  # what the index picks as well
@@ -122,14 +123,8 @@ def _integrity(connection: Any) -> list[str]:
 
 
 def _counters(connection: Any) -> list[str]:
-    """Say where usage, which triggers keep, is not the sum of the rows."""
-    wrong = connection.execute(
-        "SELECT count(*) FROM (SELECT directory_id, coalesce(class_id, 0) AS class_id, count(*) AS files,"
-        " sum(size) AS bytes, sum(blocks * charged) * 512 AS allocated FROM file GROUP BY 1, 2) AS counted"
-        " FULL JOIN (SELECT * FROM usage WHERE files <> 0 OR bytes <> 0 OR allocated <> 0) AS kept"
-        " USING (directory_id, class_id) WHERE counted.files IS NOT kept.files OR counted.bytes IS NOT kept.bytes"
-        " OR counted.allocated IS NOT kept.allocated"
-    ).fetchone()[0]
+    """Say whether usage, which triggers keep, is not the sum of the rows."""
+    wrong = disagreeing(connection)
     return [f"{wrong} usage counters disagree with their rows; run `indexer db rebuild`"] if wrong else []
 
 

@@ -1,6 +1,8 @@
 """Quotas that are enforced as soon as they are exceeded: the writer pokes, this thread looks at the counters and runs.
 
 poke → over a high mark, by the counters? → a run of kind `quota` → cool-down; pokes meanwhile are one look after it
+
+A class, or child, of which a run could take nothing is left alone for a while; that keeps nobody from the others.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from indexer.units import show_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from indexer.policy.quota import Place
     from indexer.store import Store
 
 log = logging.getLogger(__name__)
@@ -27,7 +30,8 @@ PAUSE = 1.0
 COOL = 10.0
 """Seconds after a run that removed something, or after somebody else's run was found under way."""
 FRUITLESS = 300.0
-"""Seconds after a run that could remove nothing: held, in use, too young, refused."""
+"""Seconds for which a place is left alone after a run that could remove nothing of it (held, in use, too young,
+refused), and all of them after an error."""
 
 
 class QuotaWatch:
@@ -50,6 +54,8 @@ class QuotaWatch:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="quota", daemon=True)
         self._not_before = 0.0
+        self._barren: dict[Place, float] = {}
+        """Places of which the last run could take nothing, and until when (monotonic) they are left alone."""
 
     def __enter__(self) -> Self:
         """Start the thread; what is over its quota already is found by the first look."""
@@ -71,11 +77,12 @@ class QuotaWatch:
         """From now on by this store's policy; it may be over at once."""
         self._store = store
         self._not_before = 0.0
+        self._barren.clear()
         self.poke()
 
     def _run(self) -> None:
         while True:
-            self._poked.wait()
+            self._poked.wait(self._patience())
             self._stopping.wait(max(self._not_before - self._monotonic(), 0.0))
             if self._stopping.is_set():
                 return
@@ -91,9 +98,10 @@ class QuotaWatch:
         if self._monotonic() < self._not_before:
             return False
         try:
-            if not self._over():
+            over = self._over()
+            if not over:
                 return False
-            fruitful = self._evict()
+            self._evict(over)
         except BusyError:
             self._again(COOL)  # another run; perhaps it does the work
             return False
@@ -105,25 +113,36 @@ class QuotaWatch:
             log.exception("the quota check failed")  # the edge: a defect in a run leaves the service alive
             self._again(FRUITLESS)
             return False
-        self._again(COOL if fruitful else FRUITLESS)
+        self._again(COOL)
         return True
 
-    def _over(self) -> bool:
+    def _over(self) -> set[Place]:
+        """Return the classes and children that are over their quota, without those that are left alone."""
         config = self._store.config
         rules = [rule for rule in config.classes if rule.evicts]
         if config.store.mode != "enforce" or not rules:
-            return False
+            return set()
         with Reader.open(self._store.index_path) as reader:
-            return any(holding.over() is not None for holding in holdings(reader, rules))
+            over = {holding.place for holding in holdings(reader, rules) if holding.over() is not None}
+        now = self._monotonic()
+        self._barren = {place: until for place, until in self._barren.items() if until > now and place in over}
+        return over - self._barren.keys()
 
-    def _evict(self) -> bool:
+    def _evict(self, over: set[Place]) -> None:
         from indexer.service.cleanup import Scope, run
 
         result = run(self._store, self._clock, Scope(), kind="quota", trigger="event", stop=self._stopping.is_set)
         log.info("quota: %d files removed, %d bytes freed", result.files_removed, result.bytes_freed)
-        if result.truncated:
+        if result.truncated:  # to its oldest part: nobody knows yet what can be taken of the others
             self._poked.set()
-        return result.files_removed > 0
+            return
+        taken = {name for name, part in result.classes.items() if part.files_removed}
+        until = self._monotonic() + FRUITLESS
+        self._barren |= {place: until for place in over if place[0] not in taken}
+
+    def _patience(self) -> float | None:
+        """Return after how many seconds a look is due though nobody pokes: a hold may have ended, a file grown old."""
+        return max(min(self._barren.values()) - self._monotonic(), 0.0) if self._barren else None
 
     def _again(self, seconds: float) -> None:
         self._not_before = self._monotonic() + seconds

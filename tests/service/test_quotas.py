@@ -180,6 +180,30 @@ def test_what_is_past_its_ttl_goes_before_what_is_over_the_quota(program: Progra
     assert [run[2] for run in ran(tmp_path)] == [1, 2, 0, 0]
 
 
+def test_what_nobody_can_take_keeps_nobody_from_the_rest(program: Program, tmp_path: Path) -> None:
+    """A child whose files are held is tried again later; another child that comes over its quota goes at once."""
+    text = EVENTS.replace("MODE", "enforce").replace("files = 3 }", 'files = 1, per = "child" }')
+    (tmp_path / "indexer.toml").write_text(text)
+    (tmp_path / "cache").mkdir()
+    fill(tmp_path, "cache/held", [1, 2])
+    program.json("scan", tmp_path)
+    program.run("hold", tmp_path / "cache/held")
+    now = [1000.0]
+    watch = QuotaWatch(open_store(tmp_path), monotonic=lambda: now[0])
+    assert watch.look()
+    fill(tmp_path, "cache/free", [1, 2])
+    program.json("scan", tmp_path)
+    now[0] += COOL
+    assert watch.look()
+    assert (names(tmp_path, "cache/held"), names(tmp_path, "cache/free")) == (["0-1", "1-2"], ["0-1"])
+    now[0] += COOL
+    assert not watch.look()
+    program.run("release", tmp_path / "cache/held")
+    now[0] += FRUITLESS
+    assert watch.look()
+    assert names(tmp_path, "cache/held") == ["0-1"]
+
+
 def test_report_mode_starts_no_run(program: Program, tmp_path: Path) -> None:
     """Nothing would come of it but a row in the ledger after each batch."""
     (tmp_path / "indexer.toml").write_text(EVENTS.replace("MODE", "report"))
