@@ -29,19 +29,9 @@ def configuration() -> str:
         rows = []
         for key in table.keys:
             default = "required" if key.required else _toml(key.default)
-            rows.append((f"`{key.name}`", key.kind.grammar, default, key.doc + _later(table.name, key.name)))
+            rows.append((f"`{key.name}`", key.kind.grammar, default, key.doc))
         text += _rows(("key", "value", "default", "meaning"), rows)
     return "\n".join(text) + "\n"
-
-
-def _later(table: str, key: str) -> str:
-    """Return what is known and refused so far: the key, or some of its values."""
-    from indexer.config.available import NOT_YET, is_available
-
-    if not is_available(table, key):
-        return " *Not available yet.*"
-    values = sorted(entry.partition("=")[2] for entry in NOT_YET if entry.startswith(f"{table}.{key}="))
-    return f" *Not available yet: {', '.join(f'`{value}`' for value in values)}.*" if values else ""
 
 
 def words() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
 
@@ -37,8 +37,6 @@ class Kind:
     grammar: str
     parse: Callable[[object], Any]
     show: Callable[[Any], str] = str
-    options: tuple[str, ...] = ()
-    """The words it is chosen from."""
     plain: bool = False
     """The value may be given as bare text in the environment (no TOML quotes)."""
 
@@ -127,7 +125,7 @@ def choice(*values: str) -> Kind:
             raise UsageError(f"{word!r} is not one of {', '.join(values)}", remedy=did_you_mean(word, values))
         return word
 
-    return Kind(" | ".join(values), parse, options=values, plain=True)
+    return Kind(" | ".join(values), parse, plain=True)
 
 
 def integer(least: int, most: int = 2**63 - 1) -> Kind:
@@ -177,7 +175,7 @@ def list_of(item: Callable[[object], str], grammar: str, *, least: int = 0) -> K
 
 def choices(*values: str) -> Kind:
     """A list of at least one of some words."""
-    return replace(list_of(choice(*values).parse, f"list of {' | '.join(values)}", least=1), options=values)
+    return list_of(choice(*values).parse, f"list of {' | '.join(values)}", least=1)
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:

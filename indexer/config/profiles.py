@@ -1,8 +1,4 @@
-"""Ready-made policies, and how a policy is written as a commented `indexer.toml`.
-
-What the program cannot do yet (`available.NOT_YET`) is written as a comment that says so; removing an entry there
-turns the line on, here and in every new store.
-"""
+"""Ready-made policies, and how a policy is written as a commented `indexer.toml`."""
 
 from __future__ import annotations
 
@@ -10,10 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from indexer.config.available import is_available
-
-LATER = "# not available yet: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +120,7 @@ def _class(draft: Draft) -> Iterator[str]:
     yield f"name = {toml(draft.name)}"
     yield f"match = {toml(list(draft.match))}"
     for key, value in draft.keys.items():
-        yield ("" if is_available("class", key, value) else LATER) + f"{key} = {toml(value)}"
+        yield f"{key} = {toml(value)}"
     if "ttl" not in draft.keys:
         yield '# ttl = "30d"    # without one: kept forever'
 
@@ -136,10 +128,9 @@ def _class(draft: Draft) -> Iterator[str]:
 def _tables(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, keys in tables.items():
         yield ""
-        label = "" if is_available(name) else LATER
-        yield f"{label}[{name}]"
+        yield f"[{name}]"
         for key, value in keys.items():
-            yield f"{label or ('' if is_available(name, key, value) else LATER)}{key} = {toml(value)}"
+            yield f"{key} = {toml(value)}"
 
 
 def toml(value: object) -> str:

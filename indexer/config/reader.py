@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from indexer.config.available import is_available, words
 from indexer.config.contradictions import Labelled
 from indexer.config.kinds import Key, Table, did_you_mean
 from indexer.config.schema import CLASS, GUARDS, STORE, TABLES
@@ -35,13 +34,9 @@ class Reader:
         """Return the value of every key of `table`: from a flag, the environment, the file, or the default."""
         where, source = where or table.name, source or table.name
         self._refuse_unknown(table, raw, where)
-        if not is_available(table.name):
-            self.problems.add(where, "not available yet", "leave the table out until a version that has it")
         read: dict[str, Any] = {}
         for key in table.keys:
-            read[key.name], came_from = self._value(table, key, raw, where)
-            if is_available(table.name, key.name):
-                self.sources[f"{source}.{key.name}"] = came_from
+            read[key.name], self.sources[f"{source}.{key.name}"] = self._value(table, key, raw, where)
         return read
 
     def class_values(self, number: int, raw: Mapping[str, object]) -> Labelled:
@@ -53,7 +48,7 @@ class Reader:
     def _value(self, table: Table, key: Key, raw: Mapping[str, object], where: str) -> tuple[Any, str]:
         chosen, source = None, "default"
         for layer, given in self._layers(table, key, raw):
-            value = self._parse(table, key, given, f"{where}.{key.name}", layer)
+            value = self._parse(key, given, f"{where}.{key.name}", layer)
             if value is not None:
                 chosen, source = value, layer or self.problems.file
         if source == "default" and key.default is not None:
@@ -75,15 +70,12 @@ class Reader:
         if name in self.flags:
             yield "flag", self.flags[name]
 
-    def _parse(self, table: Table, key: Key, given: object, where: str, layer: str) -> Any:
+    def _parse(self, key: Key, given: object, where: str, layer: str) -> Any:
         try:
-            value = key.kind.parse(given)
+            return key.kind.parse(given)
         except (UsageError, ConfigError) as error:
             self.problems.add_error(where, error, file=layer)
             return None
-        if is_available(table.name) and not is_available(table.name, key.name, given):
-            self.problems.add(where, *_not_yet(table, key, given), file=layer)
-        return value
 
     def _refuse_unknown(self, table: Table, raw: Mapping[str, object], where: str) -> None:
         known = [key.name for key in table.keys]
@@ -117,17 +109,9 @@ def _from_environment(text: str, key: Key) -> object:
 
 def belongs(name: str, known: Mapping[str, object] | list[str]) -> str:
     """Return the remedy for an unknown key: the table that has it, or what it was meant to be."""
-    homes = [table for table in TABLES if table.key(name) and is_available(table.name)]
+    homes = [table for table in TABLES if table.key(name)]
     if homes and name not in known:
         return "it belongs to " + " or ".join(
             f"[[{table.name}]]" if table.many else f"[{table.name}]" for table in homes
         )
     return did_you_mean(name, list(known))
-
-
-def _not_yet(table: Table, key: Key, given: object) -> tuple[str, str]:
-    if not is_available(table.name, key.name):
-        return "not available yet", "leave the key out until a version that has it"
-    late = [word for word in words(given) if not is_available(table.name, key.name, word)]
-    ready = [word for word in key.kind.options if is_available(table.name, key.name, word)]
-    return f'"{late[0]}" is not available yet', f"available: {', '.join(ready)}"

@@ -8,7 +8,6 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from indexer.config.available import is_available
 from indexer.config.schema import (
     CLASS,
     GUARDS,
@@ -44,25 +43,20 @@ class Shown(NamedTuple):
 
 
 def shown(config: Config) -> Iterator[Shown]:
-    """Yield every available key of the configuration, in the order of the reference."""
+    """Yield every key of the configuration, in the order of the reference."""
     for table, name, values in _parts(config):
         for key in table.keys:
-            if is_available(table.name, key.name):
-                where = f"{name}.{key.name}"
-                value = getattr(values, _RENAMED.get(key.name, key.name))
-                text = "–" if value is None else key.kind.show(value)
-                yield Shown(where, show_text(text), config.sources.get(where, "default"))
+            where = f"{name}.{key.name}"
+            value = getattr(values, _RENAMED.get(key.name, key.name))
+            text = "–" if value is None else key.kind.show(value)
+            yield Shown(where, show_text(text), config.sources.get(where, "default"))
 
 
 def document(config: Config) -> dict[str, Any]:
     """Return the same as one JSON document: durations are seconds, sizes bytes."""
     found: dict[str, Any] = {"class": []}
     for table, _, values in _parts(config):
-        entry = {
-            key.name: _plain(getattr(values, _RENAMED.get(key.name, key.name)))
-            for key in table.keys
-            if is_available(table.name, key.name)
-        }
+        entry = {key.name: _plain(getattr(values, _RENAMED.get(key.name, key.name))) for key in table.keys}
         if table.many:
             found[table.name].append(entry)
         else:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.config import available, load_config, read_config
-from indexer.config.available import NOT_YET
+from indexer.config import load_config, read_config
 from indexer.config.model import StoreConfig
-from indexer.config.schema import CLASS, GUARDS, STORE, TABLES
+from indexer.config.schema import CLASS, GUARDS, STORE
 from indexer.config.show import document, shown
 from indexer.errors import ConfigError
 from indexer.rules import Guards, Rule
@@ -92,25 +91,12 @@ def test_the_defaults_of_the_schema_are_those_of_the_values() -> None:
     assert config.sources["store.mode"] == "default"
 
 
-def test_every_available_key_has_a_value_behind_it() -> None:
+def test_every_key_has_a_value_behind_it() -> None:
     """A key that were read and dropped would be a lie."""
     for table, values in ((STORE, StoreConfig), (GUARDS, Guards), (CLASS, Rule)):
         fields = {field.name for field in dataclasses.fields(values)}
         for key in table.keys:
-            if available.is_available(table.name, key.name):
-                assert {"clock": "clocks"}.get(key.name, key.name) in fields, f"{table.name}.{key.name}"
-
-
-def test_what_is_not_yet_available_exists_in_the_schema() -> None:
-    """Every entry of the table to flip names a table, a key or a value of one."""
-    tables = {table.name: table for table in TABLES}
-    for entry in NOT_YET:
-        name, _, rest = entry.partition(".")
-        key_name, _, value = rest.partition("=")
-        assert name in tables, entry
-        key = tables[name].key(key_name) if key_name else None
-        assert bool(key) == bool(key_name), entry
-        assert not value or (key is not None and value in key.kind.options), entry
+            assert {"clock": "clocks"}.get(key.name, key.name) in fields, f"{table.name}.{key.name}"
 
 
 def test_a_flag_comes_before_the_environment_before_the_file_before_the_default() -> None:
@@ -165,7 +151,7 @@ def test_the_fingerprint_is_that_of_the_policy() -> None:
 
 
 def test_show_says_every_value_and_its_source() -> None:
-    """One line a key, none of those that are not available; the document has the same in seconds and bytes."""
+    """One line a key; the document has the same in seconds and bytes."""
     config = read_config(WHOLE.encode(), path=FILE, environ={})
     lines = {line.key: (line.text, line.source) for line in shown(config)}
     assert lines["store.access_resolution"] == ("5m", "/srv/media/indexer.toml")
@@ -173,7 +159,6 @@ def test_show_says_every_value_and_its_source() -> None:
     assert lines["class.uploads.ttl"] == ("7d", "/srv/media/indexer.toml")
     assert lines["class.kept.ttl"] == ("–", "default")
     assert lines["class.kept.warn_before"] == ("–", "default")
-    assert not {line for line in lines if line in NOT_YET}
     found = document(config)
     assert found["store"]["path"] == "/srv/media/storage"
     assert found["guards"]["max_bytes"] == 10**9

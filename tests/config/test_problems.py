@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.config import Config, available, read_config
+from indexer.config import Config, read_config
 from indexer.errors import ConfigError
 
 FILE = Path("/srv/media/indexer.toml")
@@ -107,38 +107,7 @@ def test_a_mistake_is_named_by_its_key(text: str, key: str, message: str) -> Non
     assert found[0][1].startswith(message)
 
 
-AT_FIRST = frozenset(
-    {
-        *("store.backend=inotify", "store.backend=poll", "store.ignore_readers", "guards.max_clock_step"),
-        *("class.clock=ctime", "class.clock=filename", "class.unit=child", "class.filename_time"),
-        *("class.action=system-trash", "class.warn_before", "class.quota", "class.evict", "watermark", "schedule"),
-        *("permissions", "holds", "ledger", "publish", "http", "service", "notify"),
-    }
-)
-"""A table to flip of the test's own, so that the real one may shrink."""
-
-
-@pytest.fixture
-def early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Go back to when little was available."""
-    monkeypatch.setattr(available, "NOT_YET", AT_FIRST)
-
-
-LATER = [
-    # known, checked whole, and refused until the work behind it is done
-    ("[store]\nbackend = 'poll'", {"store.backend": '"poll" is not available yet'}),
-    ("[store]\nbackend = 'inotify'", {"store.backend": '"inotify" is not available yet'}),
-    ("[store]\nignore_readers = ['restic']", {"store.ignore_readers": "not available yet"}),
-    ("[guards]\nmax_clock_step = '1d'", {"guards.max_clock_step": "not available yet"}),
-    (CLASS + "clock = ['mtime', 'ctime']", {'class[1] "frames".clock': '"ctime" is not available yet'}),
-    (CLASS + "unit = 'child'", {'class[1] "frames".unit': '"child" is not available yet'}),
-    (CLASS + "action = 'system-trash'", {'class[1] "frames".action': '"system-trash" is not available yet'}),
-    (CLASS + "ttl = '7d'\nwarn_before = '3d'", {'class[1] "frames".warn_before': "not available yet"}),
-    (CLASS + "quota = '10GiB'", {'class[1] "frames".quota': "not available yet"}),
-    (
-        CLASS + "quota = { high = '1GiB', low = '2GiB' }",
-        {'class[1] "frames".quota': "low is above high"},
-    ),
+SEVERAL = [
     (
         CLASS + "quota = { high = '1G', per = 'user', siez = 1 }",
         {
@@ -147,54 +116,33 @@ LATER = [
             'class[1] "frames".quota.per': "'user' is not one of class, child",
         },
     ),
+    (CLASS + "quota = { high = '1GiB', low = '2GiB' }", {'class[1] "frames".quota': "low is above high"}),
     (
         CLASS.replace("frames/**", "*") + "quota = { high = '1GiB', per = 'child' }",
-        {
-            'class[1] "frames".quota': "not available yet",
-            'class[1] "frames".match': 'quota per = "child": "*" does not say which directory',
-        },
-    ),
-    (
-        CLASS + "clock = ['filename']",
-        {'class[1] "frames".clock': '"filename" is not available yet'},
+        {'class[1] "frames".match': 'quota per = "child": "*" does not say which directory'},
     ),
     (
         CLASS + "filename_time = { regex = '(a)(b)', format = '%Y' }",
         {'class[1] "frames".filename_time': "regex has 2 groups"},
     ),
-    (CLASS + "evict = true", {'class[1] "frames".evict': "not available yet"}),
-    (
-        "[watermark]\norder = ['nobody']",
-        {"watermark": "not available yet", "watermark.order[1]": 'there is no class "nobody"'},
-    ),
+    ("[watermark]\norder = ['nobody']", {"watermark.order[1]": 'there is no class "nobody"'}),
     (
         "[watermark]\norder = ['frames']\nspace = { high = 0.8, low = 0.9 }\n" + CLASS,
-        {"watermark": "not available yet", "watermark.space": "low is above high"},
+        {"watermark.space": "low is above high"},
     ),
     (
         "[watermark]\norder = ['frames']\nmin_free = { at = '10GiB', until = '5GiB' }\n" + CLASS,
-        {"watermark": "not available yet", "watermark.min_free": "at is above until"},
+        {"watermark.min_free": "at is above until"},
     ),
-    ("[schedule]\ncleanup = '0 2 * * *'", {"schedule": "not available yet"}),
-    (
-        "[permissions]\ndir_mode = '0999'",
-        {"permissions": "not available yet", "permissions.dir_mode": "'0999' is not a mode"},
-    ),
-    ("[holds]\nxattr = true", {"holds": "not available yet"}),
-    ("[ledger]\nkeep = '400d'", {"ledger": "not available yet"}),
-    ("[publish]\npath = '/x.db'", {"publish": "not available yet"}),
-    ("[http]\nlisten = '127.0.0.1:1'", {"http": "not available yet"}),
-    ("[service]\nmode = '0660'", {"service": "not available yet"}),
-    ("[notify]\ncommand = ['x']", {"notify": "not available yet"}),
+    ("[permissions]\ndir_mode = '0999'", {"permissions.dir_mode": "'0999' is not a mode"}),
 ]
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), LATER, ids=[next(iter(expected)) + str(n) for n, (_, expected) in enumerate(LATER)]
+    ("text", "expected"), SEVERAL, ids=[next(iter(expected)) + str(n) for n, (_, expected) in enumerate(SEVERAL)]
 )
-@pytest.mark.usefixtures("early")
-def test_what_is_not_available_yet_is_refused_and_not_ignored(text: str, expected: dict[str, str]) -> None:
-    """A policy that were ignored in silence would be worse than none; its mistakes are named already."""
+def test_what_lies_in_a_table_is_named_too(text: str, expected: dict[str, str]) -> None:
+    """Keys of inline tables, and contradictions between them."""
     found = problems(text)
     for key, message in expected.items():
         assert any(known == key and said.startswith(message) for known, said in found), found
@@ -242,14 +190,6 @@ def test_a_remedy_can_be_followed(text: str, remedy: str) -> None:
         read(text)
     assert refused.value.problems[0]["remedy"] == remedy
     assert refused.value.remedy == remedy
-
-
-@pytest.mark.usefixtures("early")
-def test_the_remedy_for_a_value_that_is_not_available_names_those_that_are() -> None:
-    """So that one can be chosen."""
-    with pytest.raises(ConfigError) as refused:
-        read("[store]\nbackend = 'poll'")
-    assert refused.value.remedy == "available: auto, fanotify, native"
 
 
 @pytest.mark.parametrize(

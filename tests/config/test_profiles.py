@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.config import available, read_config
-from indexer.config.profiles import LATER, MEDIA, PROFILES, configuration, toml
+from indexer.config import read_config
+from indexer.config.profiles import MEDIA, PROFILES, configuration, toml
 from indexer.config.propose import MOST_DIRECTORIES, propose
 from indexer.rules import MinFree, Shares, Watermark
 from indexer.units import parse_duration
@@ -29,17 +29,8 @@ def test_a_profile_loads_in_report_mode(name: str) -> None:
     assert config.warnings == ()
 
 
-@pytest.mark.parametrize("name", PROFILES)
-def test_what_a_profile_says_about_later_is_right_already(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The day a key becomes available, flipping it is enough: with nothing held back the profile loads whole."""
-    monkeypatch.setattr(available, "NOT_YET", frozenset())
-    text = configuration(PROFILES[name])
-    assert LATER not in text
-    assert read_config(text.encode(), path=FILE, environ={}).warnings == ()
-
-
-def test_profile_media_is_the_one_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Classes, tiers, ttls, quotas; what comes later as comments labelled so."""
+def test_profile_media_is_the_one_of_the_contract() -> None:
+    """Classes, tiers, ttls, quotas, the watermark and when."""
     text = configuration(MEDIA)
     config = read_config(text.encode(), path=FILE, environ={})
     assert {rule.name: (rule.ttl, rule.tier) for rule in config.classes} == {
@@ -49,17 +40,13 @@ def test_profile_media_is_the_one_of_the_contract(monkeypatch: pytest.MonkeyPatc
         "outputs": (None, "cold"),
         "temp": (DAY, "hot"),
     }
-    later = [line.removeprefix(LATER) for line in text.splitlines() if line.startswith(LATER)]
     quotas = [rule.quota for rule in config.classes]
     assert [quota and quota.high for quota in quotas] == [size * 2**30 for size in (10, 50, 20, 100, 5)]
     assert [rule.name for rule in config.classes if not rule.evicts] == ["outputs"]
-    assert later == []
     assert config.watermark == Watermark(
         ("temp", "uploads", "frames", "contact-sheets"), Shares(0.9, 0.85), MinFree(5 * 2**30, 10 * 2**30)
     )
     assert 'cleanup = "every day at 02:00"' in text.splitlines()
-    monkeypatch.setattr(available, "NOT_YET", available.NOT_YET | {"class.quota"})
-    assert f'{LATER}quota = "10GiB"\n' in configuration(MEDIA)
 
 
 def test_cache_and_scratch_go_by_last_use() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from indexer.config import available
 from indexer.enforce import hooks
 from indexer.index.queries import Reader
 from indexer.manager import StorageManager
@@ -247,9 +246,8 @@ def test_what_a_quota_would_take_is_named_first(tmp_path: Path) -> None:
     assert sorted(os.listdir(told.root / "temp")) == ["2", "3", "4"]
 
 
-def test_a_child_goes_once_all_of_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_goes_once_all_of_it_was_named(tmp_path: Path) -> None:
     """Every file of a child is named; one that comes later, however old, keeps the whole child until it is named."""
-    monkeypatch.setattr(available, "NOT_YET", frozenset())
     told = store(tmp_path, extra='unit = "child"', files={"temp/job/a": 30, "temp/job/deep/b": 20, "temp/new/c": 1})
     assert told.clean()["notices"]["files"] == 2
     (notice,) = told.heard()
