@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 PAUSE = 1.0
 """Seconds between two looks: adding up the counters must not keep pace with single events."""
+SHARE = 20
+"""A look that took long (quotas per child in very many directories) is followed by so many times as long a pause."""
 COOL = 10.0
 """Seconds after a run that removed something, or after somebody else's run was found under way."""
 FRUITLESS = 300.0
@@ -54,6 +56,7 @@ class QuotaWatch:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="quota", daemon=True)
         self._not_before = 0.0
+        self._pause = PAUSE
         self._barren: dict[Place, float] = {}
         """Places of which the last run could take nothing, and until when (monotonic) they are left alone."""
 
@@ -91,7 +94,7 @@ class QuotaWatch:
                 self._poked.set()  # nothing is forgotten while the first pass runs
             else:
                 self.look()
-            self._stopping.wait(PAUSE)
+            self._stopping.wait(self._pause)
 
     def look(self) -> bool:
         """Look, and run where a quota is exceeded and nothing speaks against it; tell whether there was a run."""
@@ -122,9 +125,11 @@ class QuotaWatch:
         rules = [rule for rule in config.classes if rule.evicts]
         if config.store.mode != "enforce" or not rules:
             return set()
+        began = self._monotonic()
         with Reader.open(self._store.index_path) as reader:
             over = {holding.place for holding in holdings(reader, rules) if holding.over() is not None}
         now = self._monotonic()
+        self._pause = max(PAUSE, SHARE * (now - began))
         self._barren = {place: until for place, until in self._barren.items() if until > now and place in over}
         return over - self._barren.keys()
 

@@ -7,7 +7,9 @@ import os
 import time
 from pathlib import Path
 
+from indexer import StorageManager
 from indexer.enforce.ledger import Ledger
+from indexer.store import initialise_store
 from tests.program import Program
 
 CONFIGURATION = """
@@ -67,3 +69,27 @@ def test_a_stepped_clock_refuses_until_somebody_says_that_it_is_right(program: P
     assert program.json("cleanup", "-y", "--override", "max_clock_step", tmp_path)["files_removed"] == 4
     with Ledger.open(path, read_only=True) as ledger:
         assert abs(json.loads(ledger.noted("clock") or "")[0] - time.time()) < 60
+
+
+def test_many_small_runs_are_one_large_run(tmp_path: Path) -> None:
+    """Half of the store per day, however many runs it takes: the ledger knows what went in the last 24 hours."""
+    (tmp_path / "indexer.toml").write_text(CONFIGURATION.replace("min_files = 2", "min_files = 2\nmax_fraction = 0.5"))
+    (tmp_path / "temp").mkdir()
+    for number in range(20):
+        (tmp_path / "temp" / str(number)).write_bytes(b"x")
+        os.utime(tmp_path / "temp" / str(number), (0, 0))
+    initialise_store(tmp_path)
+    now = [time.time()]
+    manager = StorageManager(tmp_path, clock=lambda: now[0])
+    manager.scan()
+
+    def run() -> tuple[int, str | None]:
+        now[0] += 3600
+        done = manager.run_cleanup(limit=3)
+        return done["files_removed"], done["refused"]
+
+    assert [run() for _ in range(4)] == [(3, None)] * 3 + [(0, "max_fraction")]
+    now[0] += 20 * 3600  # 24 hours after the first: it still counts
+    assert run() == (0, "max_fraction")
+    now[0] += 2 * 3600  # all of them are more than a day ago
+    assert run() == (3, None)
