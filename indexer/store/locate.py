@@ -97,6 +97,8 @@ def _must_be_root(root: Path, environ: Mapping[str, str]) -> Path:
             f"{shown(root)} is not a store's root, it lies in the store {shown(above)}",
             remedy=f"name the store: -C {shown(above)}; and narrow to the subtree: --under {shown(Path(below))}",
         )
+    if root == Path(root.anchor):
+        raise NoStoreError(f"{shown(root)} is not a store", remedy="name the directory whose files you want to manage")
     raise NoStoreError(f"{shown(root)} is not a store", remedy=f"indexer init {shown(root)} makes it one")
 
 

@@ -71,6 +71,13 @@ def test_a_plain_directory_is_no_store(tmp_path: Path, monkeypatch: pytest.Monke
     assert str(tmp_path) not in refused.value.remedy, "a path that was named is no reason to make its directory a store"
 
 
+def test_the_root_directory_is_no_store_and_is_not_proposed_as_one() -> None:
+    """`init` would refuse it, so nobody is sent there."""
+    with pytest.raises(NoStoreError) as refused:
+        locate_store(Path("/"), env={})
+    assert "init" not in refused.value.remedy
+
+
 def test_a_configuration_alone_is_no_store_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written by hand and not initialised: init keeps it."""
     (tmp_path / "indexer.toml").write_text("")
