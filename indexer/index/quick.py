@@ -7,16 +7,14 @@ see (in-place writes, chmod, utime) is left to verification.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from indexer.events import ROOT_ID, Rescan, directory_key
+from indexer.events import ROOT_ID, Rescan
 from indexer.index.directories import DetachedError, GoneError
-from indexer.index.reach import LOOK
 from indexer.index.rows import name_of, signed
-from indexer.syscalls.stat import FileStat, stat_at, stat_fd
+from indexer.syscalls.stat import stat_fd, times_at
 from indexer.watch.source import DirectoryWatcher
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ def quick_pass(index: Index) -> Iterator[int]:
     looked, last = 1, (0, 0)
     while True:
         rows = index.connection.execute(
-            "SELECT parent_id, id, name, inode, mtime_ns, ctime_ns, listed_ns, problem, handle, filesystem_id"
+            "SELECT parent_id, id, name, inode, mtime_ns, ctime_ns, listed_ns, problem, handle"
             " FROM directory WHERE parent_id IS NOT NULL AND (parent_id, id) > (?, ?)"
             " ORDER BY parent_id, id LIMIT ?",
             (*last, PAGE),
@@ -96,41 +94,25 @@ def _look_at_children(
         dev = index.directories.filesystem_of(parent_id).dev
     except (GoneError, DetachedError, OSError):
         return  # its own parent's times tell that it went away; one that cannot be read is tried by its own row
-    for _, directory_id, name, inode, mtime, ctime, listed, problem, handle, filesystem_id in children:
+    for _, directory_id, name, inode, mtime, ctime, listed, problem, handle in children:
         try:
-            if watcher is None or handle is None:
-                own = stat_at(fd, name_of(name))
-            else:
-                key = directory_key(index.directories.filesystems[filesystem_id].fsid, handle)
-                own = _watch(watcher, fd, name_of(name), directory_id, inode, key)
+            known = name_of(name)
+            if watcher is not None and handle is not None:  # watched before it is looked at: nothing can be missed
+                watcher.register_below(directory_id, fd, known)
+            inode_now, mtime_now, ctime_now, dev_now, mounted = times_at(fd, known)
         except OSError:
             index.request_rescan(Rescan(parent_id, tree=False, reason="changed"))
             continue
-        mounted = own.mount_root or own.dev != dev
-        other_kind = mounted != (problem == errno.EXDEV) and not _ours(index, own.dev)
-        named_now = mounted and problem == errno.EXDEV and _named(index, parent_id, name_of(name))
-        if other_kind or named_now or (not mounted and signed(own.inode) != inode):
+        another = signed(inode_now) != inode
+        if watcher is not None and another:
+            watcher.forget(directory_id)  # what stands in its place is left to the listing of its parent, which follows
+        mounted = mounted or dev_now != dev
+        other_kind = mounted != (problem == errno.EXDEV) and not _ours(index, dev_now)
+        named_now = mounted and problem == errno.EXDEV and _named(index, parent_id, known)
+        if other_kind or named_now or (not mounted and another):
             index.request_rescan(Rescan(parent_id, tree=False, reason="changed"))
-        elif problem != errno.EXDEV and (
-            problem is not None or _changed(own.mtime_ns, own.ctime_ns, mtime, ctime, listed)
-        ):
+        elif problem != errno.EXDEV and (problem is not None or _changed(mtime_now, ctime_now, mtime, ctime, listed)):
             index.request_rescan(Rescan(directory_id, tree=False, reason="changed"))
-
-
-def _watch(watcher: DirectoryWatcher, fd: int, name: bytes, directory_id: int, inode: int, key: bytes) -> FileStat:
-    """Watch the directory that is known under this name, then stat it: in this order nothing can be missed.
-
-    Another one in its place is left to the listing of its parent, which follows. Raises OSError.
-    """
-    child = os.open(name, LOOK, dir_fd=fd)
-    try:
-        watcher.register(directory_id, child, key)
-        own = stat_fd(child)
-        if signed(own.inode) != inode:
-            watcher.forget(directory_id)
-        return own
-    finally:
-        os.close(child)
 
 
 def _ours(index: Index, dev: tuple[int, int]) -> bool:

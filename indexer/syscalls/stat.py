@@ -92,6 +92,23 @@ def stat_fd(fd: int) -> FileStat:
     return _statx(fd, b"", AT_EMPTY_PATH | NOFOLLOW)
 
 
+Times = tuple[int, int, int, tuple[int, int], bool]
+"""Inode, mtime and ctime in nanoseconds, device, and whether it is the root of a mount."""
+
+
+def times_at(dir_fd: int, name: bytes) -> Times:
+    """Stat `name` for what tells whether a directory has changed: less work than `stat_at`. Raises OSError."""
+    if not HAVE_STATX:
+        found = stat_at(dir_fd, name)
+        return found.inode, found.mtime_ns, found.ctime_ns, found.dev, found.mount_root
+    buffer = _buffer()
+    assert libc is not None  # noqa: S101 - HAVE_STATX implies it
+    if libc.statx(dir_fd, name, NOFOLLOW, WANTED, buffer):
+        raise_errno(name)
+    _, attributes, _, _, _, _, inode, _, _, _, _, _, _, ct, ct_ns, mt, mt_ns, ma, mi = STATX.unpack_from(buffer)
+    return inode, within(mt * NS + mt_ns), within(ct * NS + ct_ns), (ma, mi), attributes & _MOUNT_ROOT != 0
+
+
 def _statx(dir_fd: int, name: bytes, flags: int) -> FileStat:
     buffer = _buffer()
     assert libc is not None  # noqa: S101 - HAVE_STATX implies it

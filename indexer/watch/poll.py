@@ -53,6 +53,10 @@ class PollWatcher:
         """Remember it."""
         self._directories[directory_id] = None
 
+    def register_below(self, directory_id: int, parent_fd: int, name: bytes) -> None:  # noqa: ARG002 - the protocol's
+        """Remember it."""
+        self._directories[directory_id] = None
+
     def forget(self, directory_id: int) -> None:
         """It has left the store."""
         self._directories.pop(directory_id, None)

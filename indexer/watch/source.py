@@ -80,6 +80,9 @@ class DirectoryWatcher(Watcher, Protocol):
     def watches(self, directory_id: int) -> bool:
         """Say whether this directory has been registered."""
 
+    def register_below(self, directory_id: int, parent_fd: int, name: bytes) -> None:
+        """Register what stands under this name of an open directory now. Raises OSError (ENOENT, ENOTDIR: nothing)."""
+
 
 class NullWatcher:
     """Watches nothing: for a scan without a service."""

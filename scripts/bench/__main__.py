@@ -15,6 +15,7 @@ NAMES = {
     "storm": "creates at full speed: lost, CPU per file against watchdog, time until the last row is visible",
     "watchers": "storm and set-up under each backend and each peer: watchdog, watchfiles, inotifywait, watchman",
     "neighbours": "a small store beside busy directories on one filesystem; a file that is read all the time",
+    "load": "20,000 events a second for ten minutes on each backend: memory, lag, CPU; then rest (half an hour)",
     "plan": "plan of 1 % expired against Path.rglob + stat, and at ten times the files",
     "usage": "what is used where against du, duc and rglob; exports: time and memory",
     "expire": "a tenth of the files removed, scattered and as whole directories, against find -delete and others",
@@ -27,6 +28,7 @@ TITLES = {
     "storm": "A storm of new files",
     "watchers": "Watchers side by side",
     "neighbours": "A small store beside busy neighbours",
+    "load": "A steady load",
     "plan": "Planning",
     "usage": "Usage and exports",
     "expire": "Removing files",
@@ -34,8 +36,9 @@ TITLES = {
     "real": "Real programs",
     "fuzz": "Random histories",
 }
-ALL = tuple(name for name in NAMES if name != "fuzz")
-"""What `all` runs, in this order; the fuzz has no yardstick and takes half an hour."""
+LONG = ("fuzz", "load")
+ALL = tuple(name for name in NAMES if name not in LONG)
+"""What `all` runs, in this order; the others have no yardstick and take half an hour each."""
 DOCUMENT = harness.REPOSITORY / "docs" / "benchmarks.md"
 
 
@@ -44,7 +47,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/bench/run",
         description="Measures, and writes the tables into docs/benchmarks.md.",
-        epilog="\n".join(f"  {name:10}{text}" for name, text in {**NAMES, "all": "every one but fuzz"}.items()),
+        epilog="\n".join(
+            f"  {name:10}{text}" for name, text in {**NAMES, "all": f"every one but {', '.join(LONG)}"}.items()
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="+", choices=(*NAMES, "all"), metavar="NAME")

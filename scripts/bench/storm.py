@@ -74,10 +74,10 @@ def measure(
     return report
 
 
-def compiled(work: Path) -> Path:
-    """Compile the program that raises the storm."""
-    program = work / "storm"
-    source = Path(__file__).with_suffix(".c")
+def compiled(work: Path, name: str = "storm") -> Path:
+    """Compile the program that raises the storm, or another of those beside it."""
+    program = work / name
+    source = Path(__file__).with_name(f"{name}.c")
     subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-o", program, source], check=True)
     return program
 
