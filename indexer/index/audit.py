@@ -37,7 +37,11 @@ if TYPE_CHECKING:
 
 SMALL = 500
 """Names up to which a directory is listed too, to find what the index misses."""
-SAMPLE = 4
+MANY = 1_000
+"""Modes with their owners that are remembered."""
+LIST_EVERY = 2
+"""Looks of which one lists: that costs more, and raises an event that wakes the service."""
+SAMPLE = 8
 """Files that are stat'ed in one look."""
 DEEP = 10_000
 """How far into a large directory the sample reaches (an offset costs as much as it skips)."""
@@ -74,6 +78,8 @@ class Audit:
         """`drift` goes on counting where an earlier audit ended."""
         self.index = index
         self._random = random
+        self._looks = 0
+        self._permissions: dict[int, tuple[Any, ...]] = {}
         self.suspects: dict[tuple[int, Key], str] = {}
         """(directory id, name) -> kind of difference, to be looked at once more."""
         self.drift = drift if drift is not None else Drift()
@@ -87,6 +93,7 @@ class Audit:
             suspects, self.suspects = self.suspects, {}
             return self._convict(suspects)
         directory_id = self._any_directory()
+        self._looks += 1
         if directory_id is not None:
             self.suspects = self._differences(directory_id)
         return 0
@@ -118,23 +125,37 @@ class Audit:
     def _differences(self, directory_id: int, keys: list[Key] | None = None) -> dict[tuple[int, Key], str]:
         """Compare a sample of the directory's names, or just `keys`, with the tree."""
         index = self.index
+        listing = keys is None and self._looks % LIST_EVERY == 1
         try:
-            fd = index.directories.open(directory_id, listing=True)
+            fd = index.directories.open(directory_id, listing=listing)  # a look that lists nothing raises no event
         except (GoneError, DetachedError, OSError):
             return {}  # its own hint is on the way, or it is reported as unreadable
         try:
-            rows = self._rows(directory_id, keys)
-            names = set(rows) if keys is None else set(keys)
-            if keys is None and self._is_small(directory_id):
-                names = set(self._random.sample(sorted(names, key=str), min(SAMPLE, len(names))))
-                listed = {key_of(os.fsencode(name)) for name in os.listdir(fd)}
-                names |= listed ^ set(rows)
-            return self._compare(directory_id, fd, sorted(names, key=str), rows)
+            if keys is not None:
+                rows = self._rows(directory_id, keys)
+            elif (files := self._files(directory_id)) <= SMALL and listing:
+                keys = self._names_to_look_at(directory_id, fd)
+                rows = self._rows(directory_id, keys)
+            else:
+                rows = self._some_rows(directory_id, files)
+            return self._compare(directory_id, fd, sorted(rows if keys is None else keys, key=str), rows)
         except (OSError, DetachedError):
             return {}
         finally:
-            os.close(fd)
+            if listing:
+                os.close(fd)
             index.directories.close_all()
+
+    def _names_to_look_at(self, directory_id: int, fd: int) -> list[Key]:
+        """Return some names of a small directory, and all that only one of index and tree has."""
+        known = [
+            row[0]
+            for row in self.index.connection.execute("SELECT name FROM file WHERE directory_id = ?", (directory_id,))
+        ]
+        sample = self._random.sample(known, min(SAMPLE, len(known)))
+        there: set[Key] = set(os.listdir(fd))
+        extra = {key_of(os.fsencode(name)) for name in there.difference(known)}  # directories, and undecodable names
+        return [*{*sample, *extra.symmetric_difference(set(known).difference(there))}]
 
     def _compare(self, directory_id: int, fd: int, keys: list[Key], rows: dict[Key, Row]) -> dict[tuple[int, Key], str]:
         found: dict[tuple[int, Key], str] = {}
@@ -161,20 +182,19 @@ class Audit:
                 found[directory_id, key] = "late"
         return found
 
-    def _rows(self, directory_id: int, keys: list[Key] | None) -> dict[Key, Row]:
-        execute = self.index.connection.execute
-        if keys is not None:
-            marks = ",".join("?" * len(keys))
-            chosen = execute(f"{SELECT} WHERE directory_id = ? AND name IN ({marks})", (directory_id, *keys))
-        elif self._is_small(directory_id):
-            chosen = execute(f"{SELECT} WHERE directory_id = ?", (directory_id,))
-        else:
-            offset = self._random.randrange(min(self._files(directory_id), DEEP))
-            chosen = execute(f"{SELECT} WHERE directory_id = ? LIMIT ? OFFSET ?", (directory_id, SAMPLE, offset))
+    def _rows(self, directory_id: int, keys: list[Key]) -> dict[Key, Row]:
+        marks = ",".join("?" * len(keys))
+        chosen = self.index.connection.execute(
+            f"{SELECT} WHERE directory_id = ? AND name IN ({marks})", (directory_id, *keys)
+        )
         return {row[NAME]: row for row in chosen}
 
-    def _is_small(self, directory_id: int) -> bool:
-        return self._files(directory_id) <= SMALL
+    def _some_rows(self, directory_id: int, files: int) -> dict[Key, Row]:
+        offset = self._random.randrange(min(max(files - SAMPLE, 0), DEEP) + 1)
+        chosen = self.index.connection.execute(
+            f"{SELECT} WHERE directory_id = ? LIMIT ? OFFSET ?", (directory_id, SAMPLE, offset)
+        )
+        return {row[NAME]: row for row in chosen}
 
     def _files(self, directory_id: int) -> int:
         (files,) = self.index.connection.execute(
@@ -183,7 +203,11 @@ class Audit:
         return int(files)
 
     def _permission(self, permission_id: int) -> tuple[Any, ...] | None:
-        row: tuple[Any, ...] | None = self.index.connection.execute(
-            "SELECT mode, uid, gid FROM permission WHERE id = ?", (permission_id,)
-        ).fetchone()
-        return row
+        found = self._permissions.get(permission_id)  # such rows are never changed and never removed
+        if found is None:
+            found = self.index.connection.execute(
+                "SELECT mode, uid, gid FROM permission WHERE id = ?", (permission_id,)
+            ).fetchone()
+            if found is not None and len(self._permissions) < MANY:
+                self._permissions[permission_id] = found
+        return found

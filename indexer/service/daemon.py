@@ -35,8 +35,11 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.25
 """Seconds before the first new try after a failure; each further one waits twice as long."""
-AUDIT_SECONDS = 1.0
-"""Between two looks of the audit, each at up to four files (and the names of one small directory)."""
+AUDIT_SECONDS = 2.0
+"""Between two looks of the audit, each at up to eight files (every other one at the names of a small directory, too).
+
+Half as often, and at twice as many, as once: what a look costs goes by looks, and a service at rest costs little else.
+"""
 OF_THE_SESSION = ("backend", "filesystems", "ignore_readers", "access_resolution")
 """Settings of [store] that a watcher and an index are made with: a change of them begins a new session."""
 POLL = 0.5

@@ -11,6 +11,7 @@ from indexer.service.daemon import Session
 from indexer.service.own_reads import OwnReads
 from indexer.service.policy import index_policy
 from indexer.service.supervise import Canary, CookieCanary, RootWatch, Supervisor
+from indexer.store.identity import MARKER
 from indexer.watch.choose import choose_backend, make_watcher
 from indexer.watch.mount_table import MountTable
 
@@ -55,7 +56,7 @@ def open_session(store: Store, *, clock: Callable[[], float], backend: str | Non
             stack.callback(lambda: hearing.close(int(clock())))
         index.on_access = own_reads = OwnReads(index, store.ledger_path, clock)
         stack.callback(own_reads.close)
-        root = RootWatch(store.root, filesystems[0].fd, lambda: os.close(store.open_root()))
+        root = RootWatch(store.root, filesystems[0].fd, lambda: os.close(store.open_root()), store.control / MARKER)
         canary = _canary(store.root, watcher)
         yield Session(watcher, index, Supervisor(watcher, root, canary, table))
 

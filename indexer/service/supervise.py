@@ -65,11 +65,18 @@ class Backoff:
 class RootWatch:
     """Whether the store's path still leads to the directory whose descriptor the session holds."""
 
-    def __init__(self, root: Path, root_fd: int, verify: Callable[[], object] = lambda: None) -> None:
-        """`verify` looks at the store's marker, and raises an IndexerError where it is gone or another's."""
+    def __init__(
+        self, root: Path, root_fd: int, verify: Callable[[], object] = lambda: None, marker: Path | None = None
+    ) -> None:
+        """`verify` looks at the store's marker, and raises an IndexerError where it is gone or another's.
+
+        With `marker`, its path, that is done only when a stat of it says something else than the last time.
+        """
         self._root = root
         self._fd = root_fd
         self._verify = verify
+        self._marker = marker
+        self._seal: tuple[int, ...] | None = None
         self._looked = float("-inf")
         held = os.fstat(root_fd)
         self._identity = (held.st_dev, held.st_ino)
@@ -84,8 +91,20 @@ class RootWatch:
         if now - self._looked < LOOK:
             return False
         self._looked = now
-        self._verify()
+        seal = self._stat_marker()
+        if seal is None or seal != self._seal:
+            self._verify()
+            self._seal = seal
         return True
+
+    def _stat_marker(self) -> tuple[int, ...] | None:
+        if self._marker is None:
+            return None
+        try:
+            found = os.lstat(self._marker)
+        except OSError:
+            return None  # which error, and what to do, `verify` says
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
     def check(self) -> None:
         """Compare device and inode, which are stable while the descriptor is open. Raises GapError."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import expire, fuzz, growth, harness, neighbours, plan, scan, storm, usage, watchers
+from scripts.bench import expire, fuzz, growth, harness, load, neighbours, plan, scan, storm, usage, watchers
 from scripts.bench.harness import Settings
 from scripts.bench.peers import absent
 from tests.capabilities import needs
@@ -52,6 +52,14 @@ def test_a_busy_filesystem_and_a_busy_file_hide_nothing(tmp_path: Path) -> None:
     way = next(iter(neighbours.WAYS))
     figures = neighbours.measure(Settings(tmp_path, 4_000, repeat=1), (way,), seconds=1).figures
     assert figures == {f"{way} lost": 0, f"{way} lost fresh": 0, "fanotify noted": 1, "inotify noted": 1}
+
+
+@needs("gcc", *needs_of("ext4"))
+def test_a_steady_load_is_followed(tmp_path: Path) -> None:
+    """Two seconds of it: every probe was seen, and index and walk agree at its end."""
+    figures = load.measure(Settings(tmp_path, 10_000), ("inotify",), rest=0).figures
+    assert figures["inotify wrong"] == 0
+    assert figures["inotify late"] < load.PATIENCE
 
 
 @needs(*needs_of("tmpfs"))
