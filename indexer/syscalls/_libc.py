@@ -28,3 +28,27 @@ def raise_errno(filename: bytes | str | None = None) -> None:
     """Raise OSError for the errno of the last call made through `libc` in this thread."""
     code = ctypes.get_errno()
     raise OSError(code, os.strerror(code), filename)
+
+
+def raise_no_queue(*sysctls: str) -> None:
+    """Raise OSError for a queue of events that was refused; for EMFILE with the limits that may have been reached."""
+    code = ctypes.get_errno()
+    if code != errno.EMFILE:
+        raise_errno()
+    try:
+        value, name = smallest(*sysctls)
+    except OSError:  # not even a file can be opened: the process's own limit
+        raise OSError(code, "no descriptor left: raise the process's open files (ulimit -n)") from None
+    raise OSError(code, f"no further queue of events: raise {name} ({value}) or the process's open files (ulimit -n)")
+
+
+def smallest(*sysctls: str) -> tuple[int, str]:
+    """Return the smallest of these limits and its name; 0 and the first name where there is none."""
+    found = []
+    for name in sysctls:
+        try:
+            with open(f"/proc/sys/{name.replace('.', '/')}", encoding="ascii") as file:
+                found.append((int(file.read()), name))
+        except FileNotFoundError:
+            continue
+    return min(found, default=(0, sysctls[0]))

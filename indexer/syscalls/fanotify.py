@@ -6,7 +6,7 @@ import ctypes
 import os
 import struct
 
-from indexer.syscalls._libc import function, raise_errno
+from indexer.syscalls._libc import function, raise_errno, raise_no_queue
 
 FAN_CLASS_NOTIF = 0x0
 FAN_CLOEXEC = 0x1
@@ -67,10 +67,14 @@ _mark = function(
 
 
 def fanotify_init(flags: int) -> int:
-    """Return a new group's descriptor. Raises OSError: EPERM without CAP_SYS_ADMIN, EINVAL before Linux 5.9, ENOSYS."""
+    """Return a new group's descriptor.
+
+    Raises OSError: EPERM without CAP_SYS_ADMIN, EINVAL before Linux 5.9, ENOSYS, EMFILE when the user's groups (or the
+    process's descriptors) are used up.
+    """
     fd: int = _init(flags, os.O_RDONLY | os.O_CLOEXEC)
     if fd < 0:
-        raise_errno()
+        raise_no_queue("fs.fanotify.max_user_groups", "user.max_fanotify_groups")
     return fd
 
 

@@ -6,7 +6,7 @@ import ctypes
 import os
 import struct
 
-from indexer.syscalls._libc import function, raise_errno
+from indexer.syscalls._libc import function, raise_errno, raise_no_queue, smallest
 
 IN_ACCESS = 0x1
 IN_MODIFY = 0x2
@@ -45,7 +45,7 @@ def inotify_init() -> int:
     """
     fd: int = _init(os.O_NONBLOCK | os.O_CLOEXEC)
     if fd < 0:
-        raise_errno()
+        raise_no_queue(*_limits("instances"))
     return fd
 
 
@@ -71,12 +71,9 @@ def limit_of(what: str) -> tuple[str, int]:
 
     The smaller one where there are two; 0 without any.
     """
-    found = []
-    for name in (f"fs.inotify.max_user_{what}", f"user.max_inotify_{what}", f"fs.inotify.max_{what}"):
-        try:
-            with open(f"/proc/sys/{name.replace('.', '/')}", encoding="ascii") as file:
-                found.append((int(file.read()), name))
-        except FileNotFoundError:
-            continue
-    value, name = min(found, default=(0, f"fs.inotify.max_user_{what}"))
+    value, name = smallest(*_limits(what))
     return name, value
+
+
+def _limits(what: str) -> tuple[str, str, str]:
+    return f"fs.inotify.max_user_{what}", f"user.max_inotify_{what}", f"fs.inotify.max_{what}"

@@ -186,7 +186,8 @@ class FanotifyEmitter(EventEmitter):
             return
         path = self._path(key, name)
         if path is not None:
-            self._translation.happened(event.mask & ~fan.FAN_DELETE_SELF, path, directory=event.directory)
+            twice = self.watch.is_recursive and subject not in self._places.roots
+            self._translation.happened(event.mask & ~fan.FAN_DELETE_SELF, path, directory=event.directory, twice=twice)
         if not event.directory:
             if event.mask & fan.FAN_CREATE and path is not None and self.watch.follow_symlink:
                 self._follow(path)

@@ -21,6 +21,8 @@ from indexer.watch.translation import Translation, wanted
 from indexer.watch.watched_tree import Directory, WatchedTree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from watchdog.events import FileSystemEvent
     from watchdog.observers.api import EventQueue, ObservedWatch
 
@@ -163,10 +165,11 @@ class InotifyEmitter(EventEmitter):
             self._told.discard((event.watch, event.name))
         else:
             path = os.path.join(directory.path, event.name) if event.name else directory.path
+            made = event.directory and mask & kernel.IN_CREATE
+            content = self._tree.add(directory, event.name) if made else iter(())
             self._translation.happened(mask, path, directory=event.directory)
-            if event.directory and mask & kernel.IN_CREATE:
-                self._made(directory, event.name)
-            elif event.directory and mask & kernel.IN_DELETE and (gone := directory.children.get(event.name)):
+            self._came(content)
+            if event.directory and mask & kernel.IN_DELETE and (gone := directory.children.get(event.name)):
                 self._tree.drop(gone)
 
     def _ended(self, event: Event, directory: Directory) -> None:
@@ -181,9 +184,9 @@ class InotifyEmitter(EventEmitter):
             log.warning("%r was unmounted and is watched no longer", self.watch.path)
         self.stop()
 
-    def _made(self, parent: Directory, name: bytes) -> None:
-        """A directory was made: tell also what came into it before it was watched."""
-        for directory, each, is_directory in self._tree.add(parent, name):
+    def _came(self, content: Iterator[tuple[Directory, bytes, bool]]) -> None:
+        """Tell what came into a new directory before it was watched."""
+        for directory, each, is_directory in content:
             self._told.add((directory.watch, each))
             path = os.path.join(directory.path, each)
             self._translation.happened(kernel.IN_CREATE, path, directory=is_directory)

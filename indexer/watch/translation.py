@@ -68,8 +68,11 @@ class Translation:
         self._bytes = isinstance(watch.path, bytes)
         self._recursive = watch.is_recursive
 
-    def happened(self, mask: int, path: bytes, *, directory: bool) -> None:
-        """Queue what the bits of `mask` say of `path`, in the order in which they can have happened to one object."""
+    def happened(self, mask: int, path: bytes, *, directory: bool, twice: bool = False) -> None:
+        """Queue what the bits of `mask` say of `path`, in the order in which they can have happened to one object.
+
+        `twice`: the attributes of a directory that inotify would watch itself and by its parent; it says each of it.
+        """
         queue, shown = self._queue, self._shown(path)
         parent = os.path.dirname(shown)
         if mask & kernel.IN_CREATE:
@@ -81,6 +84,8 @@ class Translation:
             queue(DirModifiedEvent(shown) if directory else FileModifiedEvent(shown))
         if mask & kernel.IN_ATTRIB:
             queue(DirAttribEvent(shown) if directory else FileAttribEvent(shown))
+            if twice and directory:
+                queue(DirAttribEvent(shown))
         if mask & kernel.IN_CLOSE_WRITE and not directory:
             queue(FileClosedEvent(shown))
             queue(DirModifiedEvent(parent))

@@ -70,13 +70,13 @@ class WatchedTree:
             pass
 
     def add(self, parent: Directory, name: bytes) -> Iterator[tuple[Directory, bytes, bool]]:
-        """Watch a directory that has appeared, and all below it; yield (directory, name, is one) of what is in it.
+        """Watch a directory that has appeared, at once; then all below it, yielding (directory, name, is one) of that.
 
-        Each directory is watched before it is listed, so what appears meanwhile is listed or raises an event.
+        Each directory is watched before it is listed, so what appears meanwhile is listed or raises an event, and
+        before it is yielded, so that whoever is told of it finds it watched.
         """
         directory = self._watch(parent, name) if self._recursive else None
-        if directory is not None:
-            yield from self._fill(directory)
+        return iter(()) if directory is None else self._fill(directory)
 
     def move(self, directory: Directory, parent: Directory, name: bytes) -> None:
         """A directory has another place; the watches stay with the inodes."""
@@ -108,9 +108,9 @@ class WatchedTree:
                     log.warning("%r cannot be listed: %s", current.path, error.strerror)
                 continue
             for name, is_directory in entries:
-                yield current, name, is_directory
                 if is_directory and (below := self._watch(current, name)) is not None:
                     waiting.append(below)
+                yield current, name, is_directory
 
     def _watch(self, parent: Directory, name: bytes) -> Directory | None:
         """Watch one directory; None when it is watched already, is none, or cannot be."""

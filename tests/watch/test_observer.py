@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
+import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,6 +156,37 @@ def test_paths_are_those_of_the_moment_of_the_event(tmp_path: Path, kind: type[E
         DirDeletedEvent(f"{base}/sub"),
         DirDeletedEvent(f"{base}/new"),
     ]
+
+
+def brief(directory: str) -> None:
+    """Make a file and remove it at once."""
+    file = Path(directory, "brief")
+    file.touch()
+    file.unlink()
+
+
+@pytest.mark.parametrize("kind", EMITTERS)
+def test_a_directory_that_was_told_is_watched(tmp_path: Path, kind: type[EventEmitter]) -> None:
+    """Whatever its listener does in it at once is told, also what is gone before anybody could list it."""
+
+    class Eager(Queue):  # type: ignore[type-arg]
+        def put(self, item: Any, *_: Any, **__: Any) -> None:
+            super().put(item)
+            if isinstance(item[0], DirCreatedEvent):
+                brief(os.fsdecode(item[0].src_path))
+
+    queue: Any = Eager()
+    emitter = kind(queue, ObservedWatch(str(tmp_path), recursive=True))
+    emitter.on_thread_start()
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    wanted = {FileDeletedEvent(f"{tmp_path}/{each}/brief") for each in ("a", "a/b", "a/b/c")}
+    deadline = time.monotonic() + PATIENCE
+    while wanted:
+        assert time.monotonic() < deadline, f"not told: {wanted}"
+        emitter.queue_events(0.1)
+        while not queue.empty():
+            wanted.discard(queue.get()[0])
+    emitter._close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", BOTH)
@@ -303,6 +337,38 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path, kind: Observing) -
     finally:
         observer.stop()
         observer.join(PATIENCE)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_the_limit_that_was_reached_is_named(tmp_path: Path, kind: Observing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the user's queues the sysctl with its value, of the process's descriptors how to raise them."""
+    module = fan if kind is FanotifyObserver else kernel
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_init", used_up)
+        with pytest.raises(OSError, match=r"raise fs\.\w+\.max_user_(groups|instances) \([1-9]\d*\)"):
+            refused(kind, tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    root = os.open(tmp_path, os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (root + 1, hard))
+    try:
+        with pytest.raises(OSError, match="ulimit -n"):
+            (fan.fanotify_init if module is fan else kernel.inotify_init)(*((0,) if module is fan else ()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(root)
+
+
+def used_up(*_: object) -> int:
+    """Fail as the kernel does when a user has all the queues that are allowed."""
+    ctypes.set_errno(errno.EMFILE)
+    return -1
+
+
+def refused(kind: Observing, root: Path) -> None:
+    """Start an observer that cannot start."""
+    observer = kind()
+    observer.schedule(Heard(), root)
+    observer.start()
 
 
 @pytest.mark.parametrize("kind", BOTH)
