@@ -121,7 +121,7 @@ class StorageManager:
         """Return the same as a value, for those who stream it."""
         if (remote := self._remote) is not None:
             return remote.plan(class_name=class_name, under=self.relative(under), at=at, scan=scan)
-        from indexer.service.cleanup import Scope, preview
+        from indexer.service.preview import Scope, preview
 
         return preview(self._store, self._clock, Scope(class_name, self.relative(under)), at=at, scan=scan)
 
@@ -135,7 +135,7 @@ class StorageManager:
         scan: bool = True,
     ) -> PolicyChange:
         """Return what another policy would change: `goes` and `stays`. Raises ConfigError with all of its problems."""
-        from indexer.service.cleanup import Scope, compare
+        from indexer.service.preview import Scope, compare
 
         scope = Scope(class_name, self.relative(under))
         return compare(self._store, self._clock, scope, Path(policy), at=at, scan=scan)
@@ -405,7 +405,7 @@ class StorageManager:
         """Return the rows of a report: usage, expiring, largest …. Raises UsageError for an unknown one."""
         if (remote := self._remote) is not None:
             return remote.report(name, **options)
-        from indexer.reports import report
+        from indexer.reports.tables import report
 
         return report(self._store, name, int(self._clock()), **options)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,7 +22,9 @@ EVICTION = {
     "size": "blocks DESC, clock, directory_id, name",
     "first_seen": "first_seen, clock, directory_id, name",
 }
-"""ORDER BY of each order of eviction; `derived.ORDER_INDEXES` serves the last two."""
+"""ORDER BY of each order of eviction; `derived.keep_orders` makes indexes for the last two."""
+AT_ONCE = 2_000
+"""Rows that are fetched together, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Reader:
         self._paths = Paths()
         self._permissions: dict[int, tuple[int, int, int]] = {}
         self._classes: dict[int, str] = {}
+        self._ahead: dict[int, tuple[int | None, str | bytes]] = {}
+        """(parent, name) of directories that the rows in hand lie in."""
 
     @classmethod
     def open(cls, path: Path) -> Reader:
@@ -61,6 +66,7 @@ class Reader:
     def forget(self) -> None:
         """Drop cached paths: call it before a question when the connection is kept for long."""
         self._paths.clear()
+        self._ahead.clear()
 
     def meta(self, key: str) -> str | None:
         """Return one of the index's facts about itself (see `index.meta`), None where there is none."""
@@ -120,24 +126,40 @@ class Reader:
         known = self._paths.get(directory_id)
         if known is not None:  # asked several times a row
             return known
-        chain: list[tuple[int, bytes]] = []
-        current, base = directory_id, b""
+        names: list[bytes] = []
+        current, above, base = directory_id, None, b""
         seen: set[int] = set()
         while current != ROOT_ID:
             cached = self._paths.get(current)
             if cached is not None:
                 base = cached
                 break
-            row = self.connection.execute("SELECT parent_id, name FROM directory WHERE id = ?", (current,)).fetchone()
+            row = (
+                self._ahead.get(current)
+                or self.connection.execute("SELECT parent_id, name FROM directory WHERE id = ?", (current,)).fetchone()
+            )
             if row is None or row[0] is None or current in seen:
                 return None
             seen.add(current)
-            chain.append((current, name_of(row[1])))
+            names.append(name_of(row[1]))
             current = row[0]
-        names = [name for _, name in reversed(chain)]
-        path = b"/".join([base, *names] if base else names)
+            above = above or current
+        path = b"/".join([base, *reversed(names)] if base else reversed(names))
+        if above is not None:  # its neighbours ask for that
+            self._paths.remember(above, path[: -len(names[0]) - 1] if len(names) > 1 or base else b"")
         self._paths.remember(directory_id, path)
         return path
+
+    def _look_ahead(self, directory_ids: set[int]) -> None:
+        """Read the rows of directories that are about to be asked for, all at once: a third of the time (measured)."""
+        unknown = [number for number in directory_ids if self._paths.get(number) is None]
+        self._ahead = {}
+        if len(unknown) > 1:
+            rows = self.connection.execute(
+                "SELECT d.id, d.parent_id, d.name FROM json_each(?) j CROSS JOIN directory d ON d.id = j.value",
+                (json.dumps(unknown),),
+            )
+            self._ahead = {row[0]: (row[1], row[2]) for row in rows}
 
     def directory_id(self, path: bytes) -> int | None:
         """Return the id of the directory at `path` (relative; b"" is the root), None where there is none."""
@@ -196,14 +218,12 @@ class Reader:
         bound: this is a superset of what is due.
         """
         columns = ", ".join(f"file.{column.strip()}" for column in COLUMNS.split(","))
-        for row in self.connection.execute(
+        rows = self.connection.execute(
             f"SELECT {columns} FROM class CROSS JOIN file ON file.class_id = class.id"
             " WHERE class.name = ? AND file.clock < ? AND file.clock >= ? ORDER BY file.clock",
             (class_name, before, -(2**62) if since is None else since),
-        ):
-            file = self._decode(row)
-            if file is not None:
-                yield file
+        )
+        yield from self.decoded(rows)
 
     def in_order(self, class_name: str, order: str) -> Iterator[IndexedFile]:
         """Yield the aged files of a class as they give way by `order`: clock, size (allocated) or first_seen.
@@ -252,9 +272,19 @@ class Reader:
         ).fetchall()
         return {path: Totals(*row[1:]) for row in rows if (path := self.directory_path(row[0])) is not None}
 
-    def decoded(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[IndexedFile]:
-        """Yield rows of COLUMNS as values, without those whose directory has no path now."""
-        return (file for row in rows if (file := self._decode(row)) is not None)
+    def decoded(self, rows: Any) -> Iterator[IndexedFile]:
+        """Yield the rows of a cursor over COLUMNS as values, without those whose directory has no path now.
+
+        They are fetched by more and more at once, so that whoever wants a few does not pay for many.
+        """
+        size = 16
+        while some := rows.fetchmany(size):
+            size = min(2 * size, AT_ONCE)
+            self._look_ahead({row[DIRECTORY] for row in some})
+            for row in some:
+                file = self._decode(row)
+                if file is not None:
+                    yield file
 
     def timeless(self, class_name: str, now: int) -> int:
         """Count the files of a class whose clock is to come after `now` (Unix seconds), or never: by the index alone.

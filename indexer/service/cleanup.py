@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.archiving import archive_runs
@@ -16,145 +16,35 @@ from indexer.enforce.recover import recover_at_start
 from indexer.enforce.result import RunResult
 from indexer.enforce.run import execute
 from indexer.enforce.trash import PurgeResult, purge_trash
-from indexer.errors import BusyError, IndexDatabaseError, IndexerError, NotScannedError, ServiceError, UsageError
+from indexer.errors import BusyError, IndexDatabaseError, IndexerError, NotScannedError
 from indexer.index.frozen import open_frozen
-from indexer.index.opening import close_filesystems, open_filesystems, open_index
 from indexer.index.queries import Reader
 from indexer.policy.classes import Classifier
 from indexer.scan import quick_scan
 from indexer.service.alerts import alert_of_run
-from indexer.service.client import request, service_running
+from indexer.service.client import service_running
+from indexer.service.current import Current, current_index, ledger_to_read, settle
 from indexer.service.emptied import long_empty
 from indexer.service.forecast import foretell
 from indexer.service.noticing import Told, publish_notices, wants_notices
-from indexer.service.planning import EVERYTHING, Scope, attributes_of, blockers_of, decide_all, notices_of
-from indexer.service.policy import index_policy
+from indexer.service.planning import Scope, attributes_of, blockers_of, decide_all, notices_of
 from indexer.service.pressure import Relieving
 from indexer.service.relief import merged
 from indexer.service.sampling import take_sample
 from indexer.service.trouble import trouble_of
 from indexer.service.wall import moment, note, stepped
-from indexer.units import show_name, show_text
+from indexer.units import show_text
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from indexer.config.model import Config
-    from indexer.index.apply import Index
     from indexer.policy.plan import Plan
-    from indexer.service.comparison import PolicyChange
     from indexer.service.planning import Chosen
     from indexer.service.written import Written
     from indexer.store import Store
 
 log = logging.getLogger(__name__)
 
-SETTLE_SECONDS = 30.0
-"""How long a run waits for the service to catch up before it goes by what the index says."""
-
-__all__ = ["Current", "Scope", "compare", "current_index", "make_plan", "preview", "run"]
-
-
-@dataclass(slots=True)
-class Current:
-    """An index that has been brought up to date as far as this caller may."""
-
-    store: Store
-    reader: Reader
-    index: Index | None
-    """The write side, when no service runs and this process holds its lock."""
-    age_seconds: int
-
-
-@contextmanager
-def current_index(store: Store, clock: Callable[[], float], *, scan: bool = True) -> Iterator[Current]:
-    """Bring the index up to date: ask the service to settle, or without one make a quick pass; then open it.
-
-    `scan=False` goes by what is there. Raises NotScannedError, ServiceError, IndexDatabaseError, FilesystemError.
-    """
-    with ExitStack() as stack:
-        index: Index | None = None
-        if service_running(store):
-            _settle(store, scan=scan)
-        elif os.access(store.state, os.W_OK, effective_ids=True):
-            index = _own_index(store, clock, stack, scan=scan)
-        reader = stack.enter_context(Reader.open(store.index_path))
-        if not reader.complete:
-            raise NotScannedError(
-                f"{store.root}: the first scan is not complete", remedy="run `indexer scan`, or wait for the service"
-            )
-        if index is None and reader.meta("policy") != index_policy(store.config).fingerprint:
-            raise ServiceError(
-                "the service still works by an older configuration, or is just reclassifying",
-                remedy="restart `indexer watch`, or try again in a moment",
-            )
-        last = int(reader.meta("last_reconcile") or 0)
-        yield Current(store, reader, index, 0 if index is not None and scan else max(0, int(clock()) - last))
-
-
-def _settle(store: Store, *, scan: bool) -> None:
-    if not scan:
-        return
-    try:
-        request(store, "settle", SETTLE_SECONDS + 5, timeout=SETTLE_SECONDS)
-    except ServiceError:
-        return  # it is still reconciling: every file is verified once more before it goes, and the result tells the age
-
-
-def _own_index(store: Store, clock: Callable[[], float], stack: ExitStack, *, scan: bool) -> Index | None:
-    try:
-        stack.enter_context(store.service_lock())
-    except BusyError:
-        return None
-    filesystems = open_filesystems(store)
-    stack.callback(close_filesystems, filesystems)
-    index = open_index(store, filesystems, index_policy(store.config), None, clock())
-    stack.callback(index.close)
-    if scan:
-        quick_scan(index, clock)
-    return index
-
-
-def make_plan(
-    current: Current,
-    ledger: Ledger | None,
-    now: int,
-    scope: Scope = EVERYTHING,
-    *,
-    recent: bool = True,
-    today: int | None = None,
-) -> Plan:
-    """Decide what goes at `now` (Unix seconds); touches nothing. Raises UsageError for an unknown class."""
-    return decide_all(current.store.config, current.reader, ledger, now, scope, recent=recent, today=today)
-
-
-def compare(
-    store: Store, clock: Callable[[], float], scope: Scope, policy: Path, *, at: int | None, scan: bool
-) -> PolicyChange:
-    """Return what the policy in the file `policy` would change. Raises ConfigError for an invalid one."""
-    from indexer.config.load import load_config
-    from indexer.service.comparison import policy_change
-
-    try:
-        new = load_config(policy, store_path=store.root)
-    except OSError as error:
-        raise UsageError(
-            f"{show_name(os.fsencode(policy))}: {error.strerror}", remedy="name a policy that you may read"
-        ) from error
-    with ExitStack() as stack:
-        current = stack.enter_context(current_index(store, clock, scan=scan))
-        ledger = _ledger_to_read(store, stack)
-        return policy_change(store.config, new, current.reader, ledger, int(clock()) if at is None else at, scope)
-
-
-def preview(store: Store, clock: Callable[[], float], scope: Scope, *, at: int | None, scan: bool) -> Plan:
-    """Return what a run would do now, or (`at`, Unix seconds) would do then if nothing changed until then."""
-    with ExitStack() as stack:
-        current = stack.enter_context(current_index(store, clock, scan=scan))
-        ledger = _ledger_to_read(store, stack)
-        today = int(clock())
-        made = make_plan(current, ledger, today if at is None else at, scope, today=None if at is None else today)
-        return made if scope.class_name is not None else foretell(made, store, current.reader, ledger)
+__all__ = ["Scope", "run"]
 
 
 def run(
@@ -239,7 +129,7 @@ def _run(
     with ExitStack() as stack:
         if dry_run:
             current = stack.enter_context(current_index(store, clock, scan=scan))
-            known = _ledger_to_read(store, stack)
+            known = ledger_to_read(store, stack)
             decided = decide_all(store.config, current.reader, known, int(clock()), scope, chosen=chosen)
             if kind == "cleanup":
                 decided = foretell(decided, store, current.reader, known, scope.override, chosen)
@@ -301,7 +191,7 @@ def _run(
         if written is not None and not written.watermarks:
             return result
         if index is None and service_running(store):
-            _settle(store, scan=scan)
+            settle(store, scan=scan)
         current.reader.forget()
         relieving = Relieving(
             store,
@@ -362,9 +252,3 @@ def _index_anyway(stack: ExitStack, store: Store, ledger: Ledger, clock: Callabl
         raise NotScannedError(f"{store.root}: the first scan is not complete", remedy="make room, then `indexer scan`")
     last = int(reader.meta("last_reconcile") or 0)
     return Current(store, reader, None, max(0, int(clock()) - last))
-
-
-def _ledger_to_read(store: Store, stack: ExitStack) -> Ledger | None:
-    if not store.ledger_path.exists():
-        return None
-    return stack.enter_context(Ledger.open(store.ledger_path, read_only=True))

@@ -9,11 +9,10 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from indexer.enforce.trash import purgeable
 from indexer.policy.quota import Used
 from indexer.policy.watermark import Pressure, Room, filesystem_of, shortage
 from indexer.service.giving_way import by_class, oldest_trash, plan_relief
-from indexer.service.pressure import ROUNDS, filesystems, room_of
+from indexer.service.room import ROUNDS, filesystems, room_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +40,7 @@ def foretell(
 
     What comes free is taken from the index: open files and snapshots show only in a real run.
     """
-    past = [] if ledger is None else purgeable(ledger, now=plan.now)
+    past = [] if ledger is None else list(ledger.trash(until=plan.now))
     plan = replace(plan, purged=_sum(action.allocated for action in past))
     mark = store.config.watermark
     if mark is None or plan.refused is not None:

@@ -69,7 +69,7 @@ def figures(service: Service, _arguments: Mapping[str, Any], _progress: Progress
 @operation("metrics", "read")
 def metrics(service: Service, _arguments: Mapping[str, Any], _progress: Progress) -> Answer:
     """Answer with the Prometheus text."""
-    from indexer.reports import report
+    from indexer.reports.tables import report
     from indexer.service.metrics import metrics_text
     from indexer.service.status import status
 
@@ -80,7 +80,7 @@ def metrics(service: Service, _arguments: Mapping[str, Any], _progress: Progress
 @operation("report", "read")
 def rows(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
     """Answer with the rows of a report."""
-    from indexer.reports import report
+    from indexer.reports.tables import report
 
     name, options = _text(arguments, "name"), arguments.get("options") or {}
     if name not in REPORTS or not isinstance(options, dict) or not options.keys() <= _REPORT_OPTIONS:
@@ -101,7 +101,7 @@ def explained(service: Service, arguments: Mapping[str, Any], _progress: Progres
 @operation("plan", "read")
 def planned(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
     """Answer with `plan --json`."""
-    from indexer.service.cleanup import preview
+    from indexer.service.preview import preview
 
     at = arguments.get("at")
     moment = None if at is None else _integer(arguments, "at")

@@ -15,11 +15,11 @@ from indexer.policy.quota import Used
 from indexer.policy.watermark import Room, Shortage, disappoints, shortage
 from indexer.service.giving_way import oldest_trash, plan_relief
 from indexer.service.relief import Relief
-from indexer.syscalls.beneath import O_PATH, open_beneath
+from indexer.service.room import ROUNDS, filesystems, room_of
 from indexer.syscalls.sync import sync_filesystem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
     from indexer.enforce.ledger import Ledger
     from indexer.enforce.pin import Recheck
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from indexer.service.planning import Chosen
     from indexer.store import Store
 
-ROUNDS = 5
 PARTS = 4
 """The need is met in so many parts, with a look at the real gain after each."""
 TRASH_ROUNDS = 3
@@ -189,27 +188,6 @@ class _Watch:
         gained = Used(now.inodes_free - self._room.inodes_free, self._room.used - now.used)
         self.disappointed = disappoints(self._claimed, gained)
         self._claimed, self._room = Used(), now
-
-
-def filesystems(names: Sequence[str], root_fd: int) -> Iterator[tuple[str, int]]:
-    """Yield (name, descriptor) of each filesystem of a store, the root's ("") first; one that is not there is not."""
-    yield "", root_fd
-    for name in names:
-        try:
-            fd = open_beneath(root_fd, os.fsencode(name).strip(b"/"), O_PATH, cross=True)
-        except OSError:
-            continue  # not there now: nothing of it is touched, and the run has said so
-        try:
-            yield name, fd
-        finally:
-            os.close(fd)
-
-
-def room_of(fd: int) -> Room:
-    """Return how full the filesystem of a descriptor is."""
-    found = os.fstatvfs(fd)
-    used = (found.f_blocks - found.f_bfree) * found.f_frsize
-    return Room(used, found.f_bavail * found.f_frsize, found.f_files, found.f_ffree)
 
 
 def still_short(first: Room, now: Room, short: Shortage) -> Shortage | None:

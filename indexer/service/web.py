@@ -52,7 +52,7 @@ class View:
 
     def usage(self) -> dict[str, Any]:
         """Return the rows of `report usage`."""
-        from indexer.reports import report
+        from indexer.reports.tables import report
 
         return {"rows": report(self.store, "usage", int(self.now()))}
 

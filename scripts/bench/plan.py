@@ -1,15 +1,21 @@
-"""`plan` when 1 % of the files have expired, in turns with `Path.rglob` + `stat`; and again at ten times the files."""
+"""`plan` against `find` and `Path.rglob` + `stat`, at ten times the files, by how much is due; quota checks."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.bench import frames
-from scripts.bench.harness import INDEXER, Report, Settings, Table, cost, ratios, spread
+from indexer.index.queries import Reader
+from indexer.reports import tables
+from indexer.reports.holdings import holdings
+from indexer.store import open_store
+from scripts.bench import frames, synth
+from scripts.bench.harness import INDEXER, Report, Settings, Table, cost, quiet, ratios, spread
 
 TTL = 30 * 86_400
 CONFIGURATION = f"""\
@@ -20,6 +26,20 @@ ttl = "{TTL // 86_400}d"
 clock = ["mtime"]
 arrival_floor = false
 """
+SHARES = ((6, 1000), (3, 100), (1, 10))
+"""(age in TTLs, one of so many files is older than that); see `synth.make`."""
+TESTED = 10_000
+"""With fewer files nothing is measured, only that the figures are right."""
+PER_DIRECTORY = 100
+"""Files of a directory in a synthetic index."""
+MORE = """\
+quota = "1000TiB"
+[guards]
+max_fraction = 1
+max_files = 100_000_000
+max_bytes = "1000PiB"
+"""
+CHECKS = ("files", "directories", "quotas, ms", "usage, ms", "target, ms")
 
 
 def measure(settings: Settings) -> Report:
@@ -34,11 +54,14 @@ def measure(settings: Settings) -> Report:
     cost(*_rglob(root))  # what it reads from disk, nobody reads again
     report = Report(figures={"expired": expired})
     start = [_wall(sys.executable, "-c", "pass") for _ in range(settings.repeat)]
-    walls: dict[str, list[float]] = {"rglob": [], "plan": [], "ten": []}
+    walls: dict[str, list[float]] = {"rglob": [], "find": [], "plan": [], "ten": []}
     for _ in range(settings.repeat):
         done = cost(*_rglob(root))
         walls["rglob"].append(done.wall)
         report.figures["rglob_due"] = json.loads(done.output)["due"]
+        found = cost("find", root, "-type", "f", "-mtime", f"+{TTL // 86_400 - 1}", "-printf", ".")
+        walls["find"].append(found.wall)
+        report.figures["find_due"] = len(found.output)
         walls["plan"].append(_plan(root, report, "plan_due"))
     _grow(root / ".indexer" / "index.db", 10)
     for _ in range(settings.repeat):
@@ -46,7 +69,55 @@ def measure(settings: Settings) -> Report:
     counted = cost(*INDEXER, "-C", root, "sql", "SELECT sum(files) FROM usage_by_class", "--json")
     report.figures["ten_files"] = json.loads(counted.output)["rows"][0][0]
     report.tables.append(_table(files, expired, walls, min(start)))
+    shutil.rmtree(root)
+    due = Table(
+        "What a plan costs by how much has expired",
+        (
+            "files in the index",
+            "due",
+            "wall, s",
+            "less the interpreter's start, s",
+            "target",
+            "memory at its largest, MB",
+        ),
+    )
+    checks = Table("A quota check and the sums of usage, within a running process", CHECKS)
+    for size in (files, files * 10):
+        synth.make(root, size, size // PER_DIRECTORY, due=size // 10, configuration=CONFIGURATION + MORE)
+        for days, share in SHARES if files >= TESTED else SHARES[-1:]:
+            text = CONFIGURATION.replace(f'"{TTL // 86_400}d"', f'"{days * TTL // 86_400 - 1}d"') + MORE
+            (root / "indexer.toml").write_text(text, encoding="utf-8")
+            runs = [quiet(*INDEXER, "plan", root, "--no-scan", "--jsonl") for _ in range(settings.repeat)]
+            counted = cost("sh", "-c", '"$@" | wc -l', "sh", *INDEXER, "plan", root, "--no-scan", "--jsonl")
+            report.figures[f"{size} due 1/{share}"] = int(counted.output)
+            walls_here = [each.wall for each in runs]
+            due.rows.append((
+                f"{size:,}", f"{size // share:,}", spread(walls_here),
+                spread([wall - min(start) for wall in walls_here]), "≤ 0.3" if size // share == 10_000 else "",
+                spread([each.rss / 10**6 for each in runs], "{:.0f}"),
+            ))  # fmt: skip
+        checks.rows.append(_checks(root, size, settings.repeat, report))
+        shutil.rmtree(root)
+    report.tables += [due, checks]
     return report
+
+
+def _checks(root: Path, files: int, repeat: int, report: Report) -> Sequence[str]:
+    """Time what the service does after each batch of events, and what `report usage` asks, in this process."""
+    store = open_store(root)
+    took: dict[str, list[float]] = {"quota": [], "usage": []}
+    for _ in range(max(repeat, 3)):
+        started = time.perf_counter()
+        with Reader.open(store.index_path) as reader:
+            (holding,) = holdings(reader, store.config.classes)
+        took["quota"].append((time.perf_counter() - started) * 1000)
+        started = time.perf_counter()
+        rows = tables.report(store, "usage", int(time.time()))
+        took["usage"].append((time.perf_counter() - started) * 1000)
+        report.figures[f"{files} held"] = holding.used.files
+        report.figures[f"{files} used"] = sum(row["files"] for row in rows)
+    directories = f"{files // PER_DIRECTORY:,}"
+    return f"{files:,}", directories, spread(took["quota"], "{:.1f}"), spread(took["usage"], "{:.1f}"), "≤ 50"
 
 
 def _rglob(root: Path) -> tuple[str, ...]:
@@ -108,7 +179,9 @@ def _table(files: int, expired: int, walls: dict[str, list[float]], start: float
     net = {name: [wall - start for wall in runs] for name, runs in walls.items()}
     faster = spread(ratios(net["rglob"], net["plan"]), "{:.1f}") + "× faster"
     dearer = spread(ratios(net["ten"], net["plan"])) + "×"
+    against_find = spread(ratios(net["find"], net["plan"]), "{:.1f}") + "×"
     rows = (
+        ("find", "`find -type f -mtime`, warm", f"{against_find} as long as `plan`", ""),
         ("rglob", "`Path.rglob` + `stat`, warm", "1", ""),
         ("plan", "`indexer plan --no-scan --json`", faster, "≥ 20× faster"),
         ("ten", f"the same with {files * 10:,} files in the index, as many expired", dearer, "≤ 1.3×"),

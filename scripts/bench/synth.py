@@ -20,16 +20,19 @@ PATTERN = 1_000
 """Files of the real store."""
 AT_ONCE = 1_000_000
 """Rows of one transaction."""
+_OLDER = "(:old * ((n.i % :every = 0) + (n.i % (:every * 10) = 0) + (n.i % (:every * 100) = 0)))"
 
 
-def make(root: Path, files: int, directories: int, *, due: int) -> float:
+def make(root: Path, files: int, directories: int, *, due: int, configuration: str | None = None) -> float:
     """Make a store at `root` whose index tells of `files` in `directories`, `due` of them expired; return seconds.
 
-    The directories lie 1,000 in each of the ones above them, as `frames/NNN/NNN`. The files that are due are spread
-    evenly.
+    The directories lie 1,000 in each of the ones above them, as `frames/NNN/NNN`. What is due is spread evenly; all of
+    it is 2 × TTL old, a tenth 4 × TTL, a hundredth 6 × TTL. Without a `configuration` it is the profile media.
     """
     frames.make(root, PATTERN)
     cost(*INDEXER, "init", root, "--profile", "media", "--quiet")
+    if configuration is not None:
+        (root / "indexer.toml").write_text(configuration, encoding="utf-8")
     cost(*INDEXER, "scan", root)
     started = time.perf_counter()
     connection = connect_writer(root / ".indexer" / "index.db")
@@ -87,10 +90,10 @@ def _files(connection: Any, pattern: int, first: int, files: int, directories: i
         "directory_id": ":first + n.i * :directories / :files",
         "name": "printf('frames_%09d.jpg', n.i)",
         "inode": "1000000 + n.i",
-        "mtime": "f.mtime - CASE WHEN n.i % :every = 0 THEN :old ELSE 0 END",
-        "ctime_after": "CASE WHEN n.i % :every = 0 THEN :old ELSE f.ctime_after END",
-        "clock": "f.clock - CASE WHEN n.i % :every = 0 THEN :old ELSE 0 END",
-        "first_seen": "f.first_seen - CASE WHEN n.i % :every = 0 THEN :old ELSE 0 END",
+        "mtime": f"f.mtime - {_OLDER}",
+        "ctime_after": f"CASE WHEN n.i % :every = 0 THEN {_OLDER} ELSE f.ctime_after END",
+        "clock": f"f.clock - {_OLDER}",
+        "first_seen": f"f.first_seen - {_OLDER}",
     }
     chosen = ", ".join(changed.get(name, f"f.{name}") for name in columns)
     for start in range(0, files, AT_ONCE):
@@ -105,7 +108,7 @@ def _files(connection: Any, pattern: int, first: int, files: int, directories: i
                 "first": first,
                 "directories": directories,
                 "files": files,
-                "every": max(1, files // due),
+                "every": max(1, round(files / due)),
                 "old": TTL * 2,
                 "pattern": pattern,
             },

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import expire, fuzz, growth, harness, load, neighbours, plan, scan, storm, usage, watchers
+from scripts.bench import expire, fuzz, growth, harness, load, neighbours, plan, scan, storm, synth, usage, watchers
 from scripts.bench.harness import Settings
 from scripts.bench.peers import absent
 from tests.capabilities import needs
@@ -76,7 +76,14 @@ def test_a_plan_names_what_a_walk_finds_whatever_else_is_stored(tmp_path: Path) 
     """`plan` finds exactly as many due files as `rglob` does, also among ten times the rows."""
     figures = plan.measure(Settings(tmp_path, FILES, repeat=1)).figures
     due = FILES // 100
-    assert figures == {"expired": due, "rglob_due": due, "plan_due": due, "ten_due": due, "ten_files": FILES * 10}
+    walks = {"rglob_due": due, "find_due": due}
+    sizes = FILES, FILES * 10
+    made = {files: files - synth.PATTERN for files in sizes}
+    shares = {f"{files} due 1/10": -(-made[files] // round(made[files] / (files // 10))) for files in sizes}
+    sums = {f"{files} {what}": files for files in sizes for what in ("held", "used")}
+    assert figures == {
+        "expired": due, "plan_due": due, "ten_due": due, "ten_files": FILES * 10, **walks, **shares, **sums
+    }  # fmt: skip
 
 
 def test_usage_counts_every_file_and_exports_have_every_row(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from indexer.errors import UsageError
 from indexer.manager import StorageManager
-from indexer.reports import report
+from indexer.reports.tables import report
 from indexer.store import initialise_store
 from tests.reports.built import DAY, NOW
 from tests.reports.stores import media_store

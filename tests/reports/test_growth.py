@@ -8,7 +8,7 @@ from typing import Any
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.samples import Sample
 from indexer.index.queries import Reader
-from indexer.reports import report
+from indexer.reports.tables import report
 from indexer.rules import Quota, Rule
 from indexer.service.sampling import APART, HOUR, Sampler, take_sample
 from indexer.store import Store

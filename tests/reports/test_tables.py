@@ -11,9 +11,8 @@ from indexer.enforce.ledger import Ledger
 from indexer.enforce.rows import Ending, Intent
 from indexer.errors import UsageError
 from indexer.index import questions
-from indexer.reports import report
 from indexer.reports.reading import prefixes
-from indexer.reports.tables import REPORTS
+from indexer.reports.tables import REPORTS, report
 from indexer.rules import Quota, Rule
 from indexer.store import Store
 from tests.reports.built import DAY, NOW, RULES, counting, reader
