@@ -254,7 +254,7 @@ def test_reports_and_sql(store: Cli) -> None:
     found = store.json("sql", "SELECT path_bytes FROM files WHERE path_bytes IS NOT NULL")
     assert found == {"columns": ["path_bytes"], "rows": [[b"uploads/a\nb\xff".hex()]], "truncated": False}
     out, err = store("sql", "SELECT name FROM files ORDER BY 1", "--max-rows", "1")
-    assert (out, "only the first 1 rows" in err) == ("name\n.keep\n", True)
+    assert (out, "only the first 1 row:" in err) == ("name\n.keep\n", True)
     assert store("sql", "SELECT 1 AS a, NULL AS b", "--csv")[0] == "a,b\n1,\n"
     assert "not allowed" in store.json("sql", "DELETE FROM file", exits=2)["error"]["message"]
 
