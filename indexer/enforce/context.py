@@ -45,16 +45,27 @@ class Context:
 
     def refuse(self, guard: str, message: str, remedy: str) -> RunResult:
         """Record a run that may not do anything; return its result."""
-        run = self.begin()
-        result = replace(
-            Tally().result(run, self.plan),
-            refused=guard,
-            message=message,
-            remedy=remedy,
-            index_age_seconds=self.index_age_seconds,
+        result = replace(Tally().result(None, self.plan), refused=guard, message=message, remedy=remedy)
+        return self._whole(result)
+
+    def nothing(self) -> RunResult:
+        """Record a run that has nothing to do: one durable commit, which is all that it costs; return its result."""
+        return self._whole(Tally().result(None, self.plan))
+
+    def _whole(self, result: RunResult) -> RunResult:
+        result = replace(result, index_age_seconds=self.index_age_seconds)
+        config = self.store.config
+        run = self.ledger.whole_run(
+            self.kind,
+            self.trigger,
+            result.as_json(),
+            user=self.user,
+            mode=config.store.mode,
+            policy=config.fingerprint,
+            now=self.now(),
+            planned=len(self.plan.actions),
         )
-        self.ledger.finish_run(run, self.now(), result.as_json())
-        return result
+        return replace(result, run=run)
 
 
 def refusal_of(plan: Plan, store: StoreLike) -> tuple[str, str, str] | None:

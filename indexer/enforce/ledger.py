@@ -29,6 +29,7 @@ _PLAIN = (
     "UPDATE action SET outcome = ?, error = ?, at = ?, in_trash = ?, restorable_until = ?"
     " WHERE run_id = ? AND seq BETWEEN ? AND ?"
 )
+_BEGIN = 'INSERT INTO run (kind, "trigger", user, mode, policy, started, planned) VALUES (?, ?, ?, ?, ?, ?, ?)'
 _FINISH = (
     "UPDATE run SET finished = ?, files_removed = ?, bytes_freed = ?, bytes_trashed = ?, directories_removed = ?,"
     " errors = ?, kept = ?, classes = ?, truncated = ?, interrupted = ?, refused = ? WHERE id = ?"
@@ -39,6 +40,23 @@ _NOTICED = (
 )
 
 
+def _finished(run: int, now: float, result: dict[str, Any]) -> tuple[Any, ...]:
+    return (
+        int(now),
+        result.get("files_removed", 0),
+        result.get("bytes_freed", 0),
+        result.get("bytes_trashed", 0),
+        result.get("directories_removed", 0),
+        len(result.get("errors", ())),
+        json.dumps(result.get("kept", {}), sort_keys=True),
+        json.dumps(result.get("classes", {}), sort_keys=True),
+        int(result.get("truncated", False)),
+        int(result.get("interrupted", False)),
+        result.get("refused"),
+        run,
+    )
+
+
 class Ledger(Archive, History, Holds, Notices, Samples):
     """`ledger.db` with all that a run writes into it; `Ledger.open(path)`."""
 
@@ -47,10 +65,29 @@ class Ledger(Archive, History, Holds, Notices, Samples):
     ) -> int:
         """Record that a run begins, durably; return its id. Raises LedgerError."""
         row = (kind, trigger, user, mode, policy, int(now), planned)
-        statement = (
-            'INSERT INTO run (kind, "trigger", user, mode, policy, started, planned) VALUES (?, ?, ?, ?, ?, ?, ?)'
-        )
-        return self._write(lambda connection: int(connection.execute(statement, row).lastrowid))
+        return self._write(lambda connection: int(connection.execute(_BEGIN, row).lastrowid))
+
+    def whole_run(
+        self,
+        kind: str,
+        trigger: str,
+        result: dict[str, Any],
+        *,
+        user: str,
+        mode: str,
+        policy: str,
+        now: float,
+        planned: int,
+    ) -> int:
+        """Record a run that touches nothing, begun and ended in one durable commit; return its id."""
+        row = (kind, trigger, user, mode, policy, int(now), planned)
+
+        def work(connection: Any) -> int:
+            run = int(connection.execute(_BEGIN, row).lastrowid)
+            connection.execute(_FINISH, _finished(run, now, result))
+            return run
+
+        return self._write(work)
 
     def intents(self, run: int, rows: Sequence[Intent]) -> None:
         """Record what is about to be done, in one durable commit; nothing may be touched before it returns."""
@@ -85,20 +122,7 @@ class Ledger(Archive, History, Holds, Notices, Samples):
 
     def finish_run(self, run: int, now: float, result: dict[str, Any]) -> None:
         """Record the end of a run; `result` has the keys of CONTRACT §4. From here on its outcomes are final."""
-        row = (
-            int(now),
-            result.get("files_removed", 0),
-            result.get("bytes_freed", 0),
-            result.get("bytes_trashed", 0),
-            result.get("directories_removed", 0),
-            len(result.get("errors", ())),
-            json.dumps(result.get("kept", {}), sort_keys=True),
-            json.dumps(result.get("classes", {}), sort_keys=True),
-            int(result.get("truncated", False)),
-            int(result.get("interrupted", False)),
-            result.get("refused"),
-            run,
-        )
+        row = _finished(run, now, result)
 
         def work(connection: Any) -> None:
             connection.execute(_FINISH, row)

@@ -21,7 +21,7 @@ from indexer.enforce.pace import Pace
 from indexer.enforce.patience import Patience
 from indexer.enforce.places import Places, StoreLike, describe
 from indexer.enforce.recheck import belongs_of
-from indexer.enforce.recover import recover
+from indexer.enforce.recover import recover, recover_at_start
 from indexer.enforce.remove import Remover
 from indexer.enforce.result import RunResult, Tally
 from indexer.enforce.rows import Plain
@@ -89,6 +89,9 @@ def execute(
     refusal = refusal_of(plan, store)
     if refusal is not None:
         return context.refuse(*refusal)
+    if not (plan.actions or empty):
+        recover_at_start(store=store, root_fd=root_fd, ledger=ledger, now=now)
+        return context.nothing()
     with ExitStack() as stack:
         places = stack.enter_context(Places(root_fd, store))
         recover(places=places, ledger=ledger, now=now)

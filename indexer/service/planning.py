@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from indexer.enforce.attribute import attribute_blocker
@@ -87,10 +88,12 @@ def decide_all(
     if scope.quota_only:
         over = {holding.rule.name for holding in held if holding.rule.evicts and holding.over() is not None}
         rules = [rule for rule in rules if rule.name in over]
+    candidates = _candidates(reader, rules, now, scope.under, chosen, against)
+    first = next(candidates, None)
     return plan(
-        _candidates(reader, rules, now, scope.under, chosen, against),
+        candidates if first is None else chain((first,), candidates),
         guards=config.guards,
-        live_files=reader.live_files(),
+        live_files=reader.live_files() if first is not None or held else 0,  # a sum over all directories
         now=now,
         blockers=blockers_of(reader, protection, attributes_of(config, now), notices_of(config, ledger, now, today)),
         rules=config.classes,

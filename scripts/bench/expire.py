@@ -1,4 +1,8 @@
-"""A tenth of the files expires, scattered or as whole directories: against `find -delete` and what else people run."""
+"""A tenth of the files expires, scattered or as whole directories: against `find -delete` and what else people run.
+
+Warm, and with the caches dropped; what a run costs that finds nothing, in an index of ten times as many files; and what
+else a run costs.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -13,8 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.bench.harness import INDEXER, Cost, Report, Settings, Table, cost, ratios, spread
+from scripts.bench.plan import grow
 
 DAY = 86_400
+FIND = "`find -type f -mtime +30 -delete`"
 PER_DIRECTORY = 1000
 CONTENT = b"x" * 1024
 POLICY = """
@@ -45,6 +52,10 @@ def measure(settings: Settings) -> Report:
     files = settings.files or 1_000_000
     root = settings.work / "store"
     report = Report(figures={"files": files})
+    cold = Table(
+        f"Removing {files // 10:,} of {files:,} files, scattered, with the caches dropped",
+        ("program", "wall, s", "`find -delete` takes", "CPU, s"),
+    )
     table = Table(
         f"Removing {files // 10:,} of {files:,} files, warm",
         ("which", "program", "wall, s", "against `find -delete`", "CPU, s", "memory at its largest, MB"),
@@ -54,12 +65,14 @@ def measure(settings: Settings) -> Report:
         _make(root, files)
         walls: dict[str, list[Cost]] = {}
         for _ in range(settings.repeat):
-            for name, program in _programs(root, settings.work).items():
+            for name, program in _programs(root, settings.work, victims).items():
                 _age(root, victims)
                 walls.setdefault(name, []).append(program())
                 left = sum(os.path.exists(root / victim) for victim in victims)
                 report.figures[f"{shape}: left by {name}"] = left
-        find = [one.wall for one in walls["`find -type f -mtime +30 -delete`"]]
+        if shape == "scattered":
+            _cold(cold, root, settings, victims)
+        find = [one.wall for one in walls[FIND]]
         for name, costs in walls.items():
             wall = [one.wall for one in costs]
             against = spread(ratios(wall, find)) + "×" if wall != find else "1"
@@ -72,7 +85,10 @@ def measure(settings: Settings) -> Report:
         "Target: scattered ≤ 1.3×."
     )
     report.tables.append(table)
+    if cold.rows:
+        report.tables.append(cold)
     report.tables.append(_small_things(settings, report))
+    report.tables.append(_nothing(settings, report))
     return report
 
 
@@ -85,6 +101,7 @@ def _victims(files: int, *, scattered: bool) -> list[str]:
 def _make(root: Path, files: int) -> None:
     """Make the tree anew, as a store that enforces."""
     shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
     for number in range(files):
         if number % PER_DIRECTORY == 0:
             (root / f"scratch/{number // PER_DIRECTORY}").mkdir(parents=True)
@@ -113,10 +130,56 @@ def _age(root: Path, victims: list[str]) -> None:
     os.sync()
 
 
-def _programs(root: Path, work: Path) -> dict[str, Callable[[], Cost]]:
+def _cold(table: Table, root: Path, settings: Settings, victims: list[str]) -> None:
+    """The same where nothing of the tree is in memory, but the programs themselves are. Needs root."""
+    if os.geteuid() != 0 or len(victims) < 10_000:  # too few to be worth emptying everybody's caches
+        return
+    programs = _programs(root, settings.work, victims)
+    chosen = {
+        name: programs[name] for name in (FIND, "`indexer expire`, action delete", "`indexer expire`, action trash")
+    }
+    walls: dict[str, list[Cost]] = {}
+    for _ in range(settings.repeat):
+        for name, program in chosen.items():
+            _age(root, victims)
+            Path("/proc/sys/vm/drop_caches").write_text("3", encoding="ascii")
+            cost(*INDEXER, "expire", "--help")  # what it imports, and find, are read again before the clock starts
+            cost("find", "/dev/null")
+            walls.setdefault(name, []).append(program())
+    find = [one.wall for one in walls[FIND]]
+    for name, costs in walls.items():
+        wall = [one.wall for one in costs]
+        faster = "1" if name == FIND else spread(ratios(find, wall), "{:.1f}") + "× as long"
+        table.rows.append((name, spread(wall), faster, spread([one.cpu for one in costs])))
+    table.notes.append("The caches of the whole machine are dropped before each. Target: ≥ 5× as long.")
+
+
+def _nothing(settings: Settings, report: Report) -> Table:
+    """A run that finds nothing due, by an index of ten times the files against an empty one."""
+    root, empty = settings.work / "nothing", settings.work / "empty"
+    count = max(20, (settings.files or 1_000_000) // 100)
+    _make(root, count)
+    _make(empty, 0)
+    for store in (root, empty):
+        cost(*INDEXER, "scan", store, "--quiet")
+    grow(root / ".indexer" / "index.db", 1000)
+    walls: dict[Path, list[float]] = {root: [], empty: []}
+    for _ in range(4 * settings.repeat + 1):
+        for store, found in walls.items():
+            found.append(cost(*INDEXER, "expire", store, "-y", "--no-scan", "--json").wall)
+    more = statistics.median(walls[root]) - statistics.median(walls[empty])
+    report.figures["nothing: files"] = count * 1000
+    table = Table("A run that finds nothing to expire, `--no-scan`", ("files in the index", "whole command, ms"))
+    for store, files in ((empty, 0), (root, count * 1000)):
+        table.rows.append((f"{files:,}", spread([one * 1e3 for one in walls[store]], "{:.1f}")))
+    table.notes.append(f"The difference of the medians is {more * 1e3:.1f} ms. Target: ≤ 1 ms.")
+    return table
+
+
+def _programs(root: Path, work: Path, victims: list[str]) -> dict[str, Callable[[], Cost]]:
     tree = root / "scratch"
     programs = {
-        "`find -type f -mtime +30 -delete`": lambda: cost("find", tree, "-type", "f", "-mtime", "+30", "-delete"),
+        FIND: lambda: cost("find", tree, "-type", "f", "-mtime", "+30", "-delete"),
         "`indexer expire`, action delete": lambda: _expire(root, "delete"),
         "`indexer expire`, action trash": lambda: _expire(root, "trash"),
         "`Path.rglob`, `stat`, `unlink`": lambda: cost(sys.executable, "-c", RGLOB, tree),
@@ -127,6 +190,14 @@ def _programs(root: Path, work: Path) -> dict[str, Callable[[], Cost]]:
         programs["`systemd-tmpfiles --clean`, by mtime"] = lambda: cost("systemd-tmpfiles", "--clean", rules)
     if shutil.which("tmpreaper"):
         programs["`tmpreaper --mtime`"] = lambda: cost("tmpreaper", "--mtime", "--runtime=0", "30d", tree)
+    if shutil.which("gcc"):
+        unlink, paths = work / "unlink", work / "paths"
+        subprocess.run(
+            ["gcc", "-O2", "-Wall", "-Werror", "-o", unlink, Path(__file__).with_name("unlink.c")], check=True
+        )
+        paths.write_text("\n".join(victims) + "\n", encoding="ascii")
+        shell = f'exec "{unlink}" "{root}" < "{paths}"'
+        programs["bare `unlink` in C, told what to remove, directory by directory"] = lambda: cost("sh", "-c", shell)
     return programs
 
 

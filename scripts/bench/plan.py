@@ -63,7 +63,7 @@ def measure(settings: Settings) -> Report:
         walls["find"].append(found.wall)
         report.figures["find_due"] = len(found.output)
         walls["plan"].append(_plan(root, report, "plan_due"))
-    _grow(root / ".indexer" / "index.db", 10)
+    grow(root / ".indexer" / "index.db", 10)
     for _ in range(settings.repeat):
         walls["ten"].append(_plan(root, report, "ten_due"))
     counted = cost(*INDEXER, "-C", root, "sql", "SELECT sum(files) FROM usage_by_class", "--json")
@@ -134,7 +134,7 @@ def _plan(root: Path, report: Report, figure: str) -> float:
     return done.wall
 
 
-def _grow(index: Path, times: int) -> None:
+def grow(index: Path, times: int) -> None:
     """Make the index `times` as large by rows of directories that do not exist, none of them expired."""
     connection = sqlite3.connect(index, isolation_level=None)
     (highest,) = connection.execute("SELECT max(id) FROM directory").fetchone()
