@@ -95,6 +95,8 @@ class Rule:
     action: Literal["trash", "delete", "system-trash"] = "trash"
     trash_ttl: int = 86400
     remove_empty_dirs: bool = False
+    whole_directories: bool = False
+    """A directory whose every entry goes is moved aside first, in one rename."""
     max_fraction: float | None = None
     """Overrides the store's guard for this class."""
     filename_time: FilenameTime | None = None

@@ -49,6 +49,8 @@ def warnings(
             yield f'{label}: trash_ttl has no effect with action = "delete"'
         if values["filename_time"] is not None and "filename" not in (values["clock"] or ()):
             yield f'{label}: filename_time has no effect without clock = ["filename"]'
+        if values["whole_directories"] and (why := _never_whole(values)) is not None:
+            yield f"{label}: whole_directories has no effect {why}"
         if values["warn_before"] is not None and "notify" not in (others or {}):
             yield f"{label}: warn_before without [notify]: no notice can be published, so nothing of it ever goes"
         ttl, least = values["ttl"], values["min_age"]
@@ -61,6 +63,14 @@ def warnings(
             yield f"{label}: max_fraction = 1 lets one run remove everything"
     if store["mode"] == "enforce" and not any(values["ttl"] or values["evict"] for _, values, _ in classes):
         yield 'store.mode = "enforce", but no class has a ttl: nothing expires'
+
+
+def _never_whole(values: Mapping[str, Any]) -> str | None:
+    if not values["remove_empty_dirs"]:
+        return "without remove_empty_dirs"
+    if values["unit"] == "child":
+        return 'with unit = "child": all files of a child go, or none'
+    return 'with action = "system-trash"' if values["action"] == "system-trash" else None
 
 
 def _names(classes: Sequence[Labelled], problems: Problems) -> None:

@@ -189,6 +189,7 @@ def _rule(values: Mapping[str, Any]) -> Rule:
         action=values["action"],
         trash_ttl=values["trash_ttl"],
         remove_empty_dirs=values["remove_empty_dirs"],
+        whole_directories=values["whole_directories"],
         max_fraction=values["max_fraction"],
         quota=Quota(**values["quota"]) if values["quota"] else None,
         evict=values["evict"],

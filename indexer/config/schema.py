@@ -125,6 +125,13 @@ CLASS = Table(
             False,
             "Also remove directories that a run emptied, or that have been empty for `min_age`.",
         ),
+        Key(
+            "whole_directories",
+            BOOLEAN,
+            False,
+            "A directory whose every entry goes vanishes in one rename, and comes back in one if anything differs. "
+            "Not on overlayfs.",
+        ),
         Key("max_fraction", FRACTION, None, "Overrides `guards.max_fraction` for this class."),
         Key("warn_before", POSITIVE_DURATION, None, "A file goes only this long after a published notice named it."),
         Key("quota", QUOTA, None, "How much there may be; the oldest goes first."),

@@ -22,6 +22,8 @@ WINDOWS: Final = (
     "rename.after",
     "directory.verified",  # resolved from the root again
     "file.verified",  # the object in the trash is the pinned one, its lease whole
+    "directory.renamed",  # all of a directory lies in the trash in one piece, not yet looked at there
+    "directory.checked",  # every entry is what was pinned: now each goes to its own place in the trash
     "child.staged",  # all files of a child that goes as one lie in the trash; whether it may is asked once more
     "child.decided",  # the ledger knows that it may
     "unlink.before",

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from indexer.enforce import hooks
 from indexer.enforce.places import Place, Places, describe, split
 from indexer.enforce.rebuild import workshop_prefix
+from indexer.enforce.recover_directories import whole_directories
 from indexer.enforce.recovered import Recovered, totals_of, with_endings
-from indexer.enforce.rows import Action, Ending, signed
+from indexer.enforce.rows import Action, Ending, ending_of
 from indexer.errors import TrustError
 from indexer.syscalls.rename import rename_noreplace
 from indexer.syscalls.stat import FileStat, stat_at
@@ -52,9 +53,14 @@ def recover(*, places: Places, ledger: Ledger, now: Callable[[], float]) -> Reco
         hooks.at("recover.before")
         endings: list[Ending] = []
         errors: list[tuple[bytes, str]] = []
-        complete = True
         apart = _torn_children(places, ledger, run.id)
+        directories = whole_directories(places, ledger, run.id, int(now()))
+        endings += directories.endings
+        errors += directories.errors
+        complete = not directories.errors
         for action in ledger.actions(run.id):
+            if action.seq in directories.settled:
+                continue
             try:
                 ending = _settle(action, places, run.id, int(now()), back=action.child in apart)
             except _Later:
@@ -122,17 +128,17 @@ def _settle(action: Action, places: Places, run: int, now: int, *, back: bool = 
         if action.outcome is not None:
             return None
         there = _original(action, places) is not None
-        return _ending(action, run, now, "kept" if there else "deleted", "rolled_back" if there else None)
+        return ending_of(action, run, now, "kept" if there else "deleted", "rolled_back" if there else None)
     st = _in_trash(action, place)
     if action.outcome == "destroying":
         return _destroyed(action, place, places, st, run, now)
     if st is not None:
         return _from_trash(action, place, places, st, run, now, back=back)
     if _original(action, places) is not None:
-        return _ending(action, run, now, "kept", "rolled_back")
+        return ending_of(action, run, now, "kept", "rolled_back")
     if action.outcome == "deleted":
         return None
-    return _ending(action, run, now, "unknown", "neither in the trash nor in its place after a crash")
+    return ending_of(action, run, now, "unknown", "neither in the trash nor in its place after a crash")
 
 
 def _destroyed(action: Action, place: Place, places: Places, st: FileStat | None, run: int, now: int) -> Ending:
@@ -140,8 +146,8 @@ def _destroyed(action: Action, place: Place, places: Places, st: FileStat | None
     if st is not None and (st.inode, st.btime_ns) == action.identity:
         os.unlink((action.trash_name or "").encode(), dir_fd=place.trash_fd)
     elif _original(action, places) is not None:
-        return _ending(action, run, now, "kept", "rolled_back")
-    return _ending(action, run, now, "deleted", None)
+        return ending_of(action, run, now, "kept", "rolled_back")
+    return ending_of(action, run, now, "deleted", None)
 
 
 def _from_trash(
@@ -153,7 +159,7 @@ def _from_trash(
         if action.outcome == "trashed":
             return None
         keep = DAY if action.trash_ttl is None else action.trash_ttl
-        return _ending(action, run, now, "trashed", None, st, now + keep)
+        return ending_of(action, run, now, "trashed", None, st, now + keep)
     if action.outcome == "stray":
         return None
     # To be destroyed, or another object that had taken the name: back to where it was, never over anything.
@@ -165,8 +171,8 @@ def _from_trash(
         finally:
             os.close(dir_fd)
     except OSError as error:
-        return _ending(action, run, now, "stray", f"rolled_back; could not be put back: {describe(error)}", st)
-    return _ending(action, run, now, "kept", "rolled_back" if ours else "replaced")
+        return ending_of(action, run, now, "stray", f"rolled_back; could not be put back: {describe(error)}", st)
+    return ending_of(action, run, now, "kept", "rolled_back" if ours else "replaced")
 
 
 def _in_trash(action: Action, place: Place) -> FileStat | None:
@@ -194,27 +200,6 @@ def _original(action: Action, places: Places) -> FileStat | None:
     finally:
         os.close(dir_fd)
     return st if (st.inode, st.btime_ns) == action.identity else None
-
-
-def _ending(
-    action: Action,
-    run: int,
-    now: int,
-    outcome: str,
-    error: str | None,
-    st: FileStat | None = None,
-    until: int | None = None,
-) -> Ending:
-    in_trash = 1 if outcome in {"trashed", "stray"} else None
-    if st is None:
-        return Ending(
-            outcome, error, now, in_trash, until, action.size, action.allocated, action.links, action.uid, action.gid,
-            action.mode, signed(action.identity.inode), action.identity.birth_ns, action.mtime_ns, run, action.seq,
-        )  # fmt: skip
-    return Ending(
-        outcome, error, now, in_trash, until, st.size, st.blocks * 512, st.links, st.uid, st.gid, st.mode,
-        signed(st.inode), st.btime_ns, st.mtime_ns, run, action.seq,
-    )  # fmt: skip
 
 
 def _undo_leaving(places: Places, ledger: Ledger, now: int) -> None:

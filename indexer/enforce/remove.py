@@ -110,8 +110,8 @@ class Remover:
                     victim.keep(blocked.why)
             return []
         try:
-            held, again = self._pin_all(dir_fd, victims)
-            again = self._rename_all(dir_fd, place, held) + again
+            held, again = self.pin_all(dir_fd, victims)
+            again = self.rename_all(dir_fd, place, held) + again
             self._settle_all(directory, dir_fd, place, [one for one in held if one.outcome is None and one.fd >= 0])
         finally:
             # Only an exception that is no OSError (a fault in the policy, or in us) leaves renamed victims here.
@@ -124,7 +124,8 @@ class Remover:
 
     # ------------------------------------------------------------------------------------------ steps 2 and 3
 
-    def _pin_all(self, dir_fd: int, victims: list[Victim]) -> tuple[list[Victim], list[Victim]]:
+    def pin_all(self, dir_fd: int, victims: list[Victim]) -> tuple[list[Victim], list[Victim]]:
+        """Pin and lease each; return (those that are held, those that must come again, for want of descriptors)."""
         try:
             device = stat_fd(dir_fd).dev
         except OSError as error:
@@ -145,7 +146,7 @@ class Remover:
 
     # ------------------------------------------------------------------------------------------ step 5
 
-    def _rename_all(self, dir_fd: int, place: Place, held: list[Victim]) -> list[Victim]:
+    def rename_all(self, dir_fd: int, place: Place, held: list[Victim]) -> list[Victim]:
         """Rename what is held into the trash; return those that must come again, one by one, for want of room."""
         for position, victim in enumerate(held):
             if victim.system:
@@ -203,17 +204,17 @@ class Remover:
         hooks.at("directory.verified")
         for victim in held:
             if victim.renamed:
-                self._settle(dir_fd, place, victim, moved)
+                self.settle(dir_fd, place, victim, moved)
             elif victim.system:
                 self._send(dir_fd, victim, moved)
             else:
                 self._unlink_in_place(dir_fd, victim, moved)
             victim.close()
 
-    def _settle(self, dir_fd: int, place: Place, victim: Victim, moved: str | None) -> None:
+    def settle(self, dir_fd: int, place: Place, victim: Victim, moved: str | None) -> None:
         """Steps 6 and 7 for one victim that lies in the trash now."""
         try:
-            why = self._differs(place.trash_fd, victim.trash_name, victim) or moved
+            why = self.differs(place.trash_fd, victim.trash_name, victim) or moved
         except FileNotFoundError:
             # The trash is ours alone (0700), so only root or we ourselves can have taken it out.
             victim.outcome, victim.error = "unknown", "it vanished from the trash"
@@ -244,7 +245,7 @@ class Remover:
         Between the last look and the unlink another object can take the name: the one window that this way leaves.
         """
         try:
-            why = self._differs(dir_fd, victim.name, victim) or moved
+            why = self.differs(dir_fd, victim.name, victim) or moved
             if why is not None:
                 victim.keep(why)
                 return
@@ -260,7 +261,7 @@ class Remover:
     def _send(self, dir_fd: int, victim: Victim, moved: str | None) -> None:
         """Hand the victim to the desktop's trash, which goes by its path: looked at before and after."""
         try:
-            why = self._differs(dir_fd, victim.name, victim) or moved
+            why = self.differs(dir_fd, victim.name, victim) or moved
             if why is None:
                 victim.fd = system_trash.unwatched(victim.fd)
                 hooks.at("send.before", victim.name)
@@ -273,8 +274,11 @@ class Remover:
         else:
             victim.outcome, victim.error = ("kept", why) if why else ("sent", None)
 
-    def _differs(self, parent_fd: int, name: bytes, victim: Victim) -> str | None:
-        """Return why the object `name` may not be destroyed, or None: it is the pinned one, unused and unchanged."""
+    def differs(self, parent_fd: int, name: bytes, victim: Victim) -> str | None:
+        """Return why the object `name` may not be destroyed, or None: it is the pinned one, unused and unchanged.
+
+        Raises OSError.
+        """
         pinned = victim.stat
         assert pinned is not None  # noqa: S101 - it was pinned
         # os.stat and os.fstat cost 1.1 µs less than statx, whose birth time is not needed while the inode is held.
@@ -303,7 +307,7 @@ class Remover:
             dir_fd = self._places.open(directory)
         except OSError as error:
             for victim in victims:
-                self._astray(place, victim, why, describe(error))
+                self.astray(place, victim, why, describe(error))
             return
         try:
             st = stat_fd(dir_fd)
@@ -312,7 +316,7 @@ class Remover:
                 if same:
                     self._put_back(dir_fd, place, victim, why)
                 else:
-                    self._astray(place, victim, why, "its directory is another one now")
+                    self.astray(place, victim, why, "its directory is another one now")
         finally:
             os.close(dir_fd)
 
@@ -325,13 +329,13 @@ class Remover:
         try:
             self.patience.call(lambda: rename_noreplace(place.trash_fd, victim.trash_name, dir_fd, victim.name))
         except OSError as error:
-            self._astray(place, victim, why, describe(error))
+            self.astray(place, victim, why, describe(error))
         else:
             victim.renamed = False
             victim.outcome, victim.error = ("kept", why) if why is not None else ("failed", None)
         hooks.at("back.after", victim.name)
 
-    def _astray(self, place: Place, victim: Victim, why: str | None, text: str) -> None:
+    def astray(self, place: Place, victim: Victim, why: str | None, text: str) -> None:
         """It stays in the trash against the run's will: say so, with what it really is."""
         victim.outcome = "stray"
         victim.error = f"{why or 'failed'}; could not be put back: {text}"

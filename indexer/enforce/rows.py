@@ -12,6 +12,8 @@ from indexer.units import text_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from indexer.syscalls.stat import FileStat
+
 _SIGNED = 2**63
 _WORD = 2**64
 
@@ -201,6 +203,28 @@ def action_of(row: tuple[Any, ...]) -> Action:
         trash_ttl,
         child,
     )
+
+
+def ending_of(
+    action: Action,
+    run: int,
+    now: int,
+    outcome: str,
+    error: str | None,
+    st: FileStat | None = None,
+    until: int | None = None,
+) -> Ending:
+    """Return what became of an action, told after a crash; `st`, where it differs from what was announced."""
+    in_trash = 1 if outcome in {"trashed", "stray"} else None
+    if st is None:
+        return Ending(
+            outcome, error, now, in_trash, until, action.size, action.allocated, action.links, action.uid, action.gid,
+            action.mode, signed(action.identity.inode), action.identity.birth_ns, action.mtime_ns, run, action.seq,
+        )  # fmt: skip
+    return Ending(
+        outcome, error, now, in_trash, until, st.size, st.blocks * 512, st.links, st.uid, st.gid, st.mode,
+        signed(st.inode), st.btime_ns, st.mtime_ns, run, action.seq,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from indexer.enforce.empty import EmptyDirectories, own_directories
 from indexer.enforce.interrupt import Stop
 from indexer.enforce.pace import Pace
 from indexer.enforce.patience import Patience
-from indexer.enforce.places import Places, StoreLike, describe
+from indexer.enforce.places import Places, StoreLike, describe, split
 from indexer.enforce.recheck import belongs_of
 from indexer.enforce.recover import recover, recover_at_start
 from indexer.enforce.remove import Remover
@@ -28,6 +28,7 @@ from indexer.enforce.rows import Plain
 from indexer.enforce.victim import Victim
 from indexer.enforce.who import current_user
 from indexer.enforce.whole import WholeChild
+from indexer.enforce.whole_directory import WholeDirectory, candidate
 from indexer.syscalls.lease import signals_here
 from indexer.syscalls.sync import sync_filesystem
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from indexer.enforce.rows import Ending, Intent
     from indexer.policy.plan import Plan, Remove
     from indexer.rules import Rule
+    from indexer.syscalls.stat import FileStat
 
 CHILD_BATCH = 1024
 """Files after which no further child is put into the same batch."""
@@ -170,7 +172,7 @@ class _Work:
     def files(self) -> None:
         """Take all files of the plan through the recipe, batch by batch."""
         for single, children in stages(self.context.plan):
-            self._single(by_directory(single))
+            self._single(self._whole_directories(by_directory(single)))
             self._children(children)
         self._left_over(self.context.plan, "suspended" if self.suspended else "interrupted")
 
@@ -187,6 +189,68 @@ class _Work:
             took = time.monotonic() - began
             self.pace.spend(sum(len(removes) for _, removes in batch))
             size = next_size(size, took)
+
+    def _whole_directories(self, groups: Iterator[tuple[bytes, list[Remove]]]) -> Iterator[tuple[bytes, list[Remove]]]:
+        """Remove the directories that go in one piece; yield the files of the others, and of those that could not."""
+        own = own_directories(self.context.store.config.classes)
+        batch: list[tuple[bytes, list[Remove], FileStat]] = []
+        self.remover.directories.forget()
+        for directory, removes in groups:
+            wanted = removes[0].rule.whole_directories and not self.ends()
+            st = candidate(directory, removes, self.remover, self.places, own) if wanted else None
+            if st is None:
+                yield directory, removes
+                continue
+            batch.append((directory, removes, st))
+            if sum(len(removes) for _, removes, _ in batch) >= CHILD_BATCH:
+                yield from self._directory_batch(batch)
+                batch = []
+        yield from self._directory_batch(batch)
+
+    def _directory_batch(self, batch: list[tuple[bytes, list[Remove], FileStat]]) -> list[tuple[bytes, list[Remove]]]:
+        """Remove directories in one piece each; return the files that are to go one by one after all."""
+        if not batch:
+            return []
+        wholes = []
+        for directory, removes, st in batch:
+            victims = self._victims(directory, removes)
+            self.seq += 1
+            wholes.append(WholeDirectory(directory, victims, st, self.seq, self._trash_name(self.seq)))
+        victims = [victim for whole in wholes for victim in whole.victims]
+        self._record([victim.intent() for victim in victims] + [whole.intent() for whole in wholes])
+        protection = self.context.ledger.protection(self.context.now())
+        self.remover.directories.forget()
+        try:
+            for whole in wholes:
+                if self.ends():
+                    break
+                if protection and (
+                    protection.inside(whole.directory)
+                    or any(protection.blocker(path) for path in (whole.directory, *(one.path for one in whole.victims)))
+                ):
+                    continue
+                whole.go(self.remover, self.places)
+                self._count(whole.directory, whole.victims)
+                self._count_directory(whole)
+        finally:
+            self._note(victims)
+            now = int(self.context.now())
+            for whole in wholes:
+                if whole.outcome is None:
+                    self.withdrawn.append((self.run, whole.seq))
+                else:
+                    self.endings.append(whole.ending(self.run, now))
+            self._tell()
+        self.pace.spend(sum(victim.outcome is not None for victim in victims))
+        left = [(one.directory, [victim.remove for victim in one.victims if victim.outcome is None]) for one in wholes]
+        return [(directory, removes) for directory, removes in left if removes]
+
+    def _count_directory(self, whole: WholeDirectory) -> None:
+        if whole.outcome == "deleted":
+            self.tally.directories += 1
+            self.emptied.setdefault(split(whole.directory)[0], whole.rule)
+        elif whole.outcome == "stray":
+            self.tally.errors.append((whole.directory, f"stray: {whole.error}"))
 
     def _children(self, children: list[list[Remove]]) -> None:
         """Children that go as one, several small ones in a batch."""
@@ -266,12 +330,14 @@ class _Work:
 
     def _victims(self, directory: bytes, removes: list[Remove]) -> list[Victim]:
         place = self.places.of(directory)
-        ledger_id, run = self.context.ledger.id, self.run
         victims = []
         for remove in removes:
             self.seq += 1
-            victims.append(Victim(self.seq, remove, place.name, b"%s-%d-%d" % (ledger_id.encode(), run, self.seq)))
+            victims.append(Victim(self.seq, remove, place.name, self._trash_name(self.seq)))
         return victims
+
+    def _trash_name(self, seq: int) -> bytes:
+        return b"%s-%d-%d" % (self.context.ledger.id.encode(), self.run, seq)
 
     def _batch(self, groups: list[tuple[bytes, list[Victim]]]) -> None:
         victims = [victim for _, group in groups for victim in group]
@@ -373,7 +439,7 @@ class _Work:
         try:
             self.seq = empty.remove(emptied, old, self.seq, self.ends)
         finally:
-            self.tally.directories = len(empty.removed)
+            self.tally.directories += len(empty.removed)
             self.tally.errors += empty.errors
 
     def finish(self) -> RunResult:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -149,6 +151,9 @@ def _destroy(places: Places, action: Action) -> int:
         return 0  # gone already: only we, or root, reach in here
     if (st.inode, st.btime_ns) != action.identity and not place.overlay:
         raise OSError(116, "the object in the trash is not the one that was put there")
+    if stat.S_ISDIR(st.mode):  # one that went in one piece and could not come back
+        shutil.rmtree(name, dir_fd=trash_fd)
+        return 0
     os.unlink(name, dir_fd=trash_fd)
     hooks.at("purge.after", name)
     return st.blocks * 512 if st.links == 1 else 0

@@ -37,6 +37,8 @@ match = ["scratch/**"]
 ttl = "30d"
 arrival_floor = false
 action = "{action}"
+remove_empty_dirs = {whole}
+whole_directories = {whole}
 """
 RGLOB = """
 import sys, time, pathlib
@@ -65,7 +67,7 @@ def measure(settings: Settings) -> Report:
         _make(root, files)
         walls: dict[str, list[Cost]] = {}
         for _ in range(settings.repeat):
-            for name, program in _programs(root, settings.work, victims).items():
+            for name, program in _programs(root, settings.work, victims, whole=shape != "scattered").items():
                 _age(root, victims)
                 walls.setdefault(name, []).append(program())
                 left = sum(os.path.exists(root / victim) for victim in victims)
@@ -110,8 +112,8 @@ def _make(root: Path, files: int) -> None:
     _policy(root, "delete")
 
 
-def _policy(root: Path, action: str) -> None:
-    (root / "indexer.toml").write_text(POLICY.format(action=action))
+def _policy(root: Path, action: str, *, whole: bool = False) -> None:
+    (root / "indexer.toml").write_text(POLICY.format(action=action, whole=str(whole).lower()))
 
 
 def _write(path: str) -> None:
@@ -123,6 +125,8 @@ def _write(path: str) -> None:
 def _age(root: Path, victims: list[str]) -> None:
     """Make the victims again where they are gone, old; then bring index and disk to rest."""
     old = time.time() - 40 * DAY
+    for directory in {os.path.dirname(victim) for victim in victims}:
+        os.makedirs(f"{root}/{directory}", exist_ok=True)
     for victim in victims:
         _write(f"{root}/{victim}")
         os.utime(f"{root}/{victim}", (old, old))
@@ -176,7 +180,7 @@ def _nothing(settings: Settings, report: Report) -> Table:
     return table
 
 
-def _programs(root: Path, work: Path, victims: list[str]) -> dict[str, Callable[[], Cost]]:
+def _programs(root: Path, work: Path, victims: list[str], *, whole: bool = False) -> dict[str, Callable[[], Cost]]:
     tree = root / "scratch"
     programs = {
         FIND: lambda: cost("find", tree, "-type", "f", "-mtime", "+30", "-delete"),
@@ -184,6 +188,9 @@ def _programs(root: Path, work: Path, victims: list[str]) -> dict[str, Callable[
         "`indexer expire`, action trash": lambda: _expire(root, "trash"),
         "`Path.rglob`, `stat`, `unlink`": lambda: cost(sys.executable, "-c", RGLOB, tree),
     }
+    if whole:
+        programs["the same with `whole_directories`, delete"] = lambda: _expire(root, "delete", whole=True)
+        programs["the same with `whole_directories`, trash"] = lambda: _expire(root, "trash", whole=True)
     if shutil.which("systemd-tmpfiles"):
         rules = work / "tmpfiles.conf"
         rules.write_text(f"e {tree} - - - m:30d\n")
@@ -201,8 +208,8 @@ def _programs(root: Path, work: Path, victims: list[str]) -> dict[str, Callable[
     return programs
 
 
-def _expire(root: Path, action: str) -> Cost:
-    _policy(root, action)
+def _expire(root: Path, action: str, *, whole: bool = False) -> Cost:
+    _policy(root, action, whole=whole)
     done = cost(*INDEXER, "expire", root, "-y", "--json")
     if action == "trash":
         cost(*INDEXER, "-C", root, "trash", "empty", "-y", "--quiet")

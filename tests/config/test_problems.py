@@ -231,6 +231,11 @@ FIRST = "matches all of it first; put the narrower one before the wider"
             CLASS + "filename_time = { regex = '_([0-9]{8})', format = '%Y%m%d' }",
             f'{FRAMES}: filename_time has no effect without clock = ["filename"]',
         ),
+        (CLASS + "whole_directories = true", f"{FRAMES}: whole_directories has no effect without remove_empty_dirs"),
+        (
+            CLASS + "whole_directories = true\nremove_empty_dirs = true\naction = 'system-trash'",
+            f'{FRAMES}: whole_directories has no effect with action = "system-trash"',
+        ),
         (CLASS + CLASS.replace('"frames"', '"b"'), f'class[2] "b" never applies: {FRAMES} {FIRST}'),
         (
             CLASS + '[[class]]\nname = "b"\nmatch = ["frames/tmp/**"]',

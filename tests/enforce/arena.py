@@ -61,6 +61,21 @@ class StandIn:
         return self.root / filesystem / ".indexer" / "trash"
 
 
+_EMPTY_LEDGER: list[bytes] = []
+"""Of the first one that was made: the migrations would take most of the time of a small store."""
+
+
+def _make_ledger(path: Path) -> None:
+    if path.exists():
+        return
+    if not _EMPTY_LEDGER:
+        Ledger.open(path, ballast=False).close()
+        _EMPTY_LEDGER.append(path.read_bytes())
+        return
+    path.touch(mode=0o600)
+    path.write_bytes(_EMPTY_LEDGER[0])
+
+
 @dataclass
 class Arena:
     """One store with its ledger; close it."""
@@ -84,6 +99,7 @@ class Arena:
             Config(None, StoreConfig(self.root, mode=self.mode, filesystems=self.filesystems), classes=self.rules),
         )
         self.root_fd = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
+        _make_ledger(self.root / ".indexer" / "ledger.db")
         self.ledger = Ledger.open(self.root / ".indexer" / "ledger.db", ballast=self.ballast)
 
     def close(self) -> None:

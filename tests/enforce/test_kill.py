@@ -9,15 +9,21 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from indexer.enforce import hooks
-from tests.enforce.arena import Arena, Staged, digest
+from indexer.rules import Rule
+from tests.enforce.arena import FRAMES, UPLOADS, Arena, Staged, digest
 from tests.enforce.kill import TRACES, killed_at
 from tests.enforce.promise import kept
 
+IN_ONE_PIECE = (
+    replace(UPLOADS, remove_empty_dirs=True, whole_directories=True),
+    replace(FRAMES, whole_directories=True),
+)
 FILES = {b"uploads/a": b"A", b"uploads/job/b": b"B", b"frames/job/c": b"C", b"frames/job/d": b"D"}
 
 pytestmark = pytest.mark.skipif(not TRACES, reason="needs ptrace")
@@ -81,6 +87,8 @@ WORKS: dict[str, tuple[Step, Step, int]] = {
     "start after a removal that destroyed": (cut_off(remove, "unlink.after", b"c"), start, 80),
     "start after a removal between two classes": (cut_off(remove, "rename.before", b"b"), start, 80),
     "start after a restore": (cut_off(restore, "restore.after", b"uploads/a", first=trash), start, 80),
+    "delete and trash, in one piece": (nothing, remove, 300),
+    "start after a directory went in one piece": (cut_off(remove, "directory.renamed", b"job"), start, 80),
     "start after a purge": (cut_off(purge, "purge.after", first=trash), start, 80),
 }
 """What happened before, what is killed, and how many points it has at least."""
@@ -88,9 +96,8 @@ WORKS: dict[str, tuple[Step, Step, int]] = {
 
 @pytest.fixture
 def scratch(mount: Callable[..., Path]) -> Path:
-    """Return a directory with a new ledger to copy, since a migration for each point would take most of the time."""
+    """Return a filesystem in memory, all that the works import being there."""
     folder = mount("tmpfs")
-    Arena(folder / "template").close()
     arena = Arena(folder / "warm")  # what Python imports on a first call is no part of the work
     for step in (_fill, trash, restore, remove, purge, start):
         step(arena)
@@ -103,19 +110,17 @@ def _fill(arena: Arena) -> None:
         arena.write(path, content)
 
 
-def _points(scratch: Path, prepare: Step, work: Step) -> Iterator[Arena]:
+def _points(scratch: Path, prepare: Step, work: Step, rules: tuple[Rule, ...]) -> Iterator[Arena]:
     """Yield a newly started store for each point of `work`, after a death there."""
     for point in range(1, 5000):
         root = scratch / str(point)
-        (root / ".indexer").mkdir(parents=True, mode=0o700)
-        shutil.copyfile(scratch / "template/.indexer/ledger.db", root / ".indexer/ledger.db")
-        arena = Arena(root)
+        arena = Arena(root, rules=rules)
         _fill(arena)
         prepare(arena)
         died = killed_at(point, work, arena)
         arena.close()
         if died:
-            arena = Arena(root)
+            arena = Arena(root, rules=rules)
             yield arena
             arena.close()
         shutil.rmtree(root)
@@ -129,7 +134,8 @@ def test_killed_anywhere(scratch: Path, name: str) -> None:
     """Whatever was in its place, in the trash or gone is so, and said so, after the next start; and work goes on."""
     prepare, work, least = WORKS[name]
     points = 0
-    for arena in _points(scratch, prepare, work):
+    rules = IN_ONE_PIECE if "one piece" in name else (UPLOADS, FRAMES)
+    for arena in _points(scratch, prepare, work, rules):
         points += 1
         kept(arena, FILES)
         gone = _gone(arena)
