@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from indexer.enforce import hooks, whole_directory
+from indexer.enforce import hooks
 from indexer.enforce.patience import Patience
-from indexer.syscalls.rename import exchange
+from indexer.syscalls.rename import exchange, rename_noreplace
 from tests.enforce.arena import FRAMES, UPLOADS, Arena, Staged, digest
 
 RULES = (
@@ -374,14 +374,14 @@ def test_a_fault_in_the_policy_leaves_it_in_its_place(arena: Arena, monkeypatch:
 
 def test_patience_is_for_the_way_back_too(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that passes does not make a stray of a directory."""
-    real, failures = whole_directory.rename_noreplace, [16]
+    real, failures = rename_noreplace, [16]
 
     def busy(source_fd: int, source: bytes, target_fd: int, target: bytes) -> None:
         if failures and target == b"job":
             raise OSError(failures.pop(), "busy")
         real(source_fd, source, target_fd, target)
 
-    monkeypatch.setattr(whole_directory, "rename_noreplace", busy)
+    monkeypatch.setattr("indexer.enforce.whole_directory.rename_noreplace", busy)
     inside = _Inside(arena)
     monkeypatch.setattr(hooks, "at", Staged("directory.renamed", lambda _: inside.new()))
     result = arena.run(arena.plan(*FILES), patience=Patience(arena.slept.append))
