@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class App:
             [sys.executable, "-m", "uvicorn", "examples.fastapi_app:app", *options],
             cwd=REPOSITORY,
             env={**os.environ, "STORE": str(store.root)},
+            start_new_session=True,
         )
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, Any]:
@@ -86,6 +87,12 @@ class App:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
 
+    def kill(self) -> None:
+        """Kill what is left of it: workers outlive a server that is killed."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
 
 @pytest.fixture
 def app(store: Store) -> Iterator[App]:
@@ -95,9 +102,7 @@ def app(store: Store) -> Iterator[App]:
         until(lambda: running.ask("/usage")[0] == 200 and running.healthy(), "the first scan")
         yield running
     finally:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
+        running.kill()
 
 
 def uploads(app: App) -> int:
