@@ -103,8 +103,10 @@ def test_counters_and_indexes_that_are_missing_are_made_again(tmp_path: Path) ->
         rig.execute("DELETE FROM usage")
         rig.reopen()
         assert rig.index.bulk
+        cache = rig.index.connection.execute("PRAGMA cache_size").fetchone()
         full_scan(rig.index, lambda: rig.now)
         assert (rig.wrong(), rig.misclassified()) == ({}, {})
+        assert rig.index.connection.execute("PRAGMA cache_size").fetchone() == cache, "lent to the sort only"
 
 
 def test_a_tree_whose_root_went_away_is_not_complete(tmp_path: Path) -> None:
