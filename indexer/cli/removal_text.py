@@ -43,6 +43,8 @@ def plan_lines(plan: dict[str, Any]) -> Iterator[str]:
         yield f"{count(totals['files'])}, {format_size(totals['allocated'])} on disk would go:"
         for name, part in totals["classes"].items():
             yield f"  {name}: {count(part['files'])}, {format_size(part['allocated'])}"
+        if totals.get("still_linked"):
+            yield f"  {format_size(totals['still_linked'])} of it stay on disk: hard links to these files do not go"
     yield from _trash_lines(plan)
     yield from _watermark_lines(plan.get("watermarks", ()))
     yield from _kept(plan["kept"])

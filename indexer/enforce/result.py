@@ -11,6 +11,7 @@ from indexer.units import text_of
 if TYPE_CHECKING:
     from indexer.enforce.victim import Victim
     from indexer.policy.plan import Plan
+    from indexer.records import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,17 @@ class RunResult:
 
     @classmethod
     def planned(cls, plan: Plan, *, index_age_seconds: int | None = None) -> RunResult:
-        """Return the result of a dry run: what a run of this plan would do if nothing changed."""
+        """Return the result of a dry run: what a run of this plan would do if nothing changed.
+
+        Blocks of a file with several names come free with the last one, where all of them go.
+        """
         tally = Tally()
+        names: dict[Identity, int] = {}
         for remove in plan.actions:
             last = remove.file.links <= 1
+            if not last:
+                seen = names[remove.file.identity] = names.get(remove.file.identity, 0) + 1
+                last = seen == remove.file.links
             trash = remove.action != "delete"
             tally.removed(
                 remove.rule.name,

@@ -18,7 +18,7 @@ from indexer.records import Unit
 if TYPE_CHECKING:
     from indexer.policy.units import Whole
     from indexer.policy.watermark import Pressure
-    from indexer.records import IndexedFile
+    from indexer.records import Identity, IndexedFile
     from indexer.rules import Guards, Rule
 
 __all__ = ["Blockers", "FilesOf", "Keep", "Plan", "Remove", "decide", "plan", "recheck", "settled_at"]
@@ -51,11 +51,22 @@ class Plan:
     """What is done about filesystems that are too full; the files of it are the last of `actions`."""
 
     def totals(self) -> dict[str, Any]:
-        """Return files, bytes (apparent) and allocated bytes of the actions: in all, by class and by reason."""
+        """Return files, bytes (apparent) and allocated bytes of the actions: in all, by class and by reason.
+
+        Blocks count once however many names of their file go; those of files that keep another name, which come free
+        by none of this, are `still_linked` too.
+        """
         total = _nothing()
+        names: dict[Identity, int] = {}
+        linked = 0
         classes: dict[str, dict[str, int]] = {}
         reasons: dict[str, dict[str, int]] = {}
         for action in self.actions:
+            blocks = action.file.allocated
+            if action.file.links > 1:
+                seen = names[action.file.identity] = names.get(action.file.identity, 0) + 1
+                linked += blocks * ((seen == 1) - (seen == action.file.links))
+                blocks *= seen == 1
             for part in (
                 total,
                 classes.setdefault(action.rule.name, _nothing()),
@@ -63,8 +74,8 @@ class Plan:
             ):
                 part["files"] += 1
                 part["bytes"] += action.file.size
-                part["allocated"] += action.file.allocated
-        return {**total, "classes": classes, "reasons": reasons}
+                part["allocated"] += blocks
+        return {**total, "still_linked": linked, "classes": classes, "reasons": reasons}
 
     @property
     def trash(self) -> Used:

@@ -209,6 +209,7 @@ def test_the_document_of_a_plan() -> None:
         "files": 2,
         "bytes": 5010,
         "allocated": 12288,
+        "still_linked": 0,
         "classes": {
             "uploads": {"files": 1, "bytes": 5000, "allocated": 8192},
             "bare": {"files": 1, "bytes": 10, "allocated": 4096},
