@@ -22,7 +22,7 @@ from indexer.syscalls.sync import sync_filesystem
 from indexer.units import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from indexer.enforce.ledger import Ledger
     from indexer.enforce.rows import Action
@@ -157,16 +157,3 @@ def _destroy(places: Places, action: Action) -> int:
     os.unlink(name, dir_fd=trash_fd)
     hooks.at("purge.after", name)
     return st.blocks * 512 if st.links == 1 else 0
-
-
-def orphans(places: Places, ledger: Ledger) -> Iterator[tuple[str, bytes]]:
-    """Yield (filesystem, name) of objects in the trash that this ledger knows nothing of; nothing destroys them."""
-    known = {action.trash_name.encode() for action in ledger.trash() if action.trash_name is not None}
-    for place in places.places:
-        try:
-            fd = place.open_trash(create=False)
-        except FileNotFoundError:
-            continue
-        for name in os.listdir(fd):
-            if os.fsencode(name) not in known:
-                yield place.name, os.fsencode(name)

@@ -11,6 +11,7 @@ from indexer.reports.class_order import class_check
 from indexer.reports.limits import limit_checks
 from indexer.reports.machine import Check, mount_of, platform_checks, sqlite_checks
 from indexer.reports.permissions import lease_check, private_check, tree_checks
+from indexer.reports.stray import trash_check
 from indexer.syscalls.stat import stat_fd
 from indexer.units import format_size, show_text
 
@@ -41,6 +42,7 @@ def doctor(store: Store) -> list[Check]:
         *_configuration(store),
         class_check(store.config.classes, store.config.store.ignore),
         *_index(store),
+        trash_check(store),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from indexer.reports import machine
+from indexer.reports import machine, stray
 from indexer.reports.doctor import doctor
 from indexer.reports.machine import Check, mount_of
 from indexer.store import Store, initialise_store
@@ -100,3 +100,19 @@ def test_a_mount_is_found_by_its_longest_point(mount: Callable[..., Path]) -> No
     assert mount_of(root / "below").point == os.path.realpath(root)
     assert mount_of(root / "below").kind == "tmpfs"
     assert mount_of(root.parent).point != os.path.realpath(root)
+
+
+def test_what_the_ledger_does_not_know_is_found_in_the_trash(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing destroys it, so it would take room for ever; what has just come may be a run's that is at work."""
+    assert found(store)["trash"].ok
+    trash = store.trash_path()
+    trash.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (trash / "1-1").write_bytes(b"whose?")
+    assert found(store)["trash"].ok
+    monkeypatch.setattr(stray, "SETTLED", -1)
+    check = found(store)["trash"]
+    assert (check.ok, check.detail) == (
+        False,
+        f"1 objects of which the ledger knows nothing, such as {trash / '1-1'}",
+    )
+    assert "look at them" in check.remedy
