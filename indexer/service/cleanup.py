@@ -130,7 +130,10 @@ def _run(
         if dry_run:
             current = stack.enter_context(current_index(store, clock, scan=scan))
             known = ledger_to_read(store, stack)
-            decided = decide_all(store.config, current.reader, known, int(clock()), scope, chosen=chosen)
+            doubted = None if known is None else stepped(known, store.config.guards, moment())
+            decided = decide_all(
+                store.config, current.reader, known, int(clock()), scope, refusal=doubted, chosen=chosen
+            )
             if kind == "cleanup":
                 decided = foretell(decided, store, current.reader, known, scope.override, chosen)
             decided = _named(decided, written, current.reader, known, store.config)

@@ -10,6 +10,7 @@ from indexer.errors import UsageError
 from indexer.service.current import current_index, ledger_to_read
 from indexer.service.forecast import foretell
 from indexer.service.planning import Scope, decide_all
+from indexer.service.wall import moment, stepped
 from indexer.units import show_name
 
 if TYPE_CHECKING:
@@ -29,8 +30,16 @@ def preview(store: Store, clock: Callable[[], float], scope: Scope, *, at: int |
         current = stack.enter_context(current_index(store, clock, scan=scan, write=False))
         ledger = ledger_to_read(store, stack)
         today = int(clock())
-        then = today if at is None else at
-        made = decide_all(store.config, current.reader, ledger, then, scope, today=None if at is None else today)
+        doubted = None if ledger is None or at is not None else stepped(ledger, store.config.guards, moment())
+        made = decide_all(
+            store.config,
+            current.reader,
+            ledger,
+            today if at is None else at,
+            scope,
+            refusal=doubted,
+            today=None if at is None else today,
+        )
         return made if scope.class_name is not None else foretell(made, store, current.reader, ledger)
 
 

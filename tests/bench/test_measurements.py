@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench import expire, fuzz, growth, harness, load, neighbours, plan, scan, storm, synth, usage, watchers
+from scripts.bench import (
+    expire,
+    fuzz,
+    growth,
+    harness,
+    load,
+    neighbours,
+    plan,
+    reclassify,
+    scan,
+    storm,
+    synth,
+    usage,
+    watchers,
+)
 from scripts.bench.harness import Settings
 from scripts.bench.peers import absent
 from tests.capabilities import needs
@@ -84,6 +98,14 @@ def test_a_plan_names_what_a_walk_finds_whatever_else_is_stored(tmp_path: Path) 
     assert figures == {
         "expired": due, "plan_due": due, "ten_due": due, "ten_files": FILES * 10, **walks, **shares, **sums
     }  # fmt: skip
+
+
+def test_another_policy_reaches_every_file_while_events_go_on(tmp_path: Path) -> None:
+    """All files are in the new class at its end, and every file that was made meanwhile is in the index."""
+    figures = reclassify.measure(Settings(tmp_path, FILES, repeat=1)).figures
+    assert figures["jobs"] == FILES
+    assert figures["rest"] >= figures.pop("probes") >= reclassify.PROBES
+    assert figures.keys() <= {"jobs", "rest"}
 
 
 def test_usage_counts_every_file_and_exports_have_every_row(tmp_path: Path) -> None:

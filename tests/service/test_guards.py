@@ -64,6 +64,8 @@ def test_a_stepped_clock_refuses_until_somebody_says_that_it_is_right(program: P
         wall, boot, up = json.loads(ledger.noted("clock") or "")
         assert abs(wall - time.time()) < 60
         ledger.note("clock", json.dumps([wall + 400 * 86_400, boot, up]))
+    assert program.json("plan", tmp_path)["refused"] == "max_clock_step"
+    assert program.json("cleanup", "-n", tmp_path, exits=3)["refused"] == "max_clock_step"
     for _ in range(2):
         assert program.json("cleanup", "-y", tmp_path, exits=3)["refused"] == "max_clock_step"
     assert program.json("cleanup", "-y", "--override", "max_clock_step", tmp_path)["files_removed"] == 4
