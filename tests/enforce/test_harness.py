@@ -16,15 +16,18 @@ import stat
 import struct
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from indexer.syscalls.rename import exchange
-from tests.enforce.arena import Arena
+from tests.enforce.arena import FRAMES, UPLOADS, Arena
 
 JOBS = 8
 PER_JOB = 24
+IN_ONE_PIECE = (replace(UPLOADS, remove_empty_dirs=True, whole_directories=True), FRAMES)
+JOB_DIRECTORIES = {b"uploads/job-%d" % job for job in range(JOBS)}
 ROUNDS = 50
 """Runs between two complete counts, in the long test."""
 SWAPPED = {"changed", "replaced", "not_a_file", "gone", "directory_moved"}
@@ -79,7 +82,7 @@ class _Storm:
     def __init__(self, root: Path, seed: int) -> None:
         self.root = root
         self.arena = Arena(root)
-        self.attempted = self.removed = self.seen = 0
+        self.attempted = self.removed = self.seen = self.pieces = 0
         self._made: Counter[bytes] = Counter()
         self._destroyed: Counter[bytes] = Counter()
         self._in_trash: dict[tuple[int, bytes], bytes] = {}
@@ -103,8 +106,12 @@ class _Storm:
         """How many the attacker has made."""
         return int(struct.unpack("=Q", self._beat[:8])[0])
 
-    def run(self, action: str) -> None:
-        """Plan every victim that is in its class now, and remove, while the attacker goes on."""
+    def run(self, turn: int) -> None:
+        """Plan every victim that is in its class now, and remove, while the attacker goes on.
+
+        By turns into the trash and for good, file by file and directories in one piece.
+        """
+        action, self.arena.rules = ("trash", "delete")[turn % 2], (IN_ONE_PIECE if turn % 4 > 1 else (UPLOADS, FRAMES))
         self._hold()
         self._fill()
         victims = dict(self._victims())
@@ -114,8 +121,11 @@ class _Storm:
         plan = self.arena.plan(*victims, action=action)
         os.kill(self._attacker, signal.SIGCONT)
         result = self.arena.run(plan)
-        outcomes = self.arena.outcomes(result.run)
-        assert set(outcomes) == set(victims)
+        found = self.arena.outcomes(result.run)
+        outcomes = {path: found.pop(path) for path in victims}
+        assert set(found) <= JOB_DIRECTORIES
+        assert {outcome for outcome, _ in found.values()} <= {"deleted", "kept", "stray"}
+        self.pieces += sum(outcome == "deleted" for outcome, _ in found.values())
         assert {outcome for outcome, _ in outcomes.values()} <= {"deleted", "trashed", "kept", "stray"}
         for path, (outcome, _) in outcomes.items():
             if outcome == "deleted":
@@ -216,7 +226,7 @@ def test_under_attack(tmp_path: Path) -> None:
     storm = _Storm(tmp_path, 1)
     try:
         for turn in range(12):
-            storm.run("delete" if turn % 2 else "trash")
+            storm.run(turn)
         storm.check()
         storm.empty_the_trash()
         storm.check()
@@ -226,6 +236,7 @@ def test_under_attack(tmp_path: Path) -> None:
     assert storm.exchanges > 1000
     assert 0 < storm.removed <= storm.attempted
     assert storm.seen > 0
+    assert storm.pieces > 0
 
 
 @pytest.mark.soak
@@ -239,7 +250,7 @@ def test_under_attack_for_long(tmp_path: Path) -> None:
         storm = _Storm(tmp_path / str(seed), seed)
         try:
             for turn in range(ROUNDS):
-                storm.run("delete" if turn % 2 else "trash")
+                storm.run(turn)
             storm.check()
             storm.empty_the_trash()
             storm.check()
