@@ -50,6 +50,8 @@ def _columns(name: str, rows: list[Row]) -> list[Shown]:
         return _usage(rows)
     if name in {"usage", "expiring", "stale", "tiers", "largest"} and rows and "path" not in rows[0]:
         return _sums(rows)
+    if name == "quotas" and any(row.get("thrash") for row in rows):
+        return [*_QUOTAS, _THRASH]
     return _REPORTS.get(name) or [_plain(key) for key in (rows[0] if rows else ())]
 
 
@@ -167,6 +169,8 @@ _QUOTAS = [
     Shown("", lambda row, _now: gauge(row["used"]), drop=4, drawn=True),
     Shown("state", _over),
 ]
+_THRASH = Shown("made again", lambda row, _now: f"{row['thrash']:,}" if row["thrash"] else "", right=True, drop=5)
+"""Shown where there is any."""
 
 
 def _rate(key: str, title: str, drop: int) -> Shown:

@@ -12,6 +12,7 @@ from indexer.enforce.holds import Holds
 from indexer.enforce.notices import Notices
 from indexer.enforce.rows import Ending, Intent, Plain, path_columns, ranges
 from indexer.enforce.samples import Samples
+from indexer.enforce.thrash import Thrash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,7 +58,7 @@ def _finished(run: int, now: float, result: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-class Ledger(Archive, History, Holds, Notices, Samples):
+class Ledger(Archive, History, Holds, Notices, Samples, Thrash):
     """`ledger.db` with all that a run writes into it; `Ledger.open(path)`."""
 
     def begin_run(

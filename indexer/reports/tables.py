@@ -131,10 +131,16 @@ def tiers(source: Source, *, top: int = TOP) -> list[Row]:
 def quotas(source: Source, *, class_name: str | None = None, top: int | None = None) -> list[Row]:
     """Return what each class with a quota, or each of its children, holds of it; the fullest first.
 
-    `used` is the larger share (1.0 = full) of bytes and files. From the counters.
+    `used` is the larger share (1.0 = full) of bytes and files, from the counters; `thrash` how many files of the class
+    were taken for room and made again within `[ledger] thrash`.
     """
     rules = [rule for rule in source.store.config.classes if class_name in {None, rule.name}]
-    rows = [holding.as_json() for holding in holdings(source.reader, rules)]
+    again: dict[str | None, int] = {}
+    if (ledger := open_ledger(source.store)) is not None:
+        with ledger:
+            again = ledger.thrash(source.now - source.store.config.ledger.thrash)
+    held = [holding.as_json() for holding in holdings(source.reader, rules)]
+    rows = [{**row, "thrash": again.get(row["class"], 0)} for row in held]
     return sorted(rows, key=lambda row: (-row["used"], row["class"], row["child"] or ""))[:top]
 
 

@@ -31,6 +31,7 @@ from indexer.service.planning import Scope, attributes_of, blockers_of, decide_a
 from indexer.service.pressure import Relieving
 from indexer.service.relief import merged
 from indexer.service.sampling import take_sample
+from indexer.service.thrash import note_thrash
 from indexer.service.trouble import trouble_of
 from indexer.service.wall import moment, note, stepped
 from indexer.units import show_text
@@ -162,6 +163,7 @@ def _run(
             trigger = f"override {scope.override}"
         index = current.index
         take_sample(store, current.reader, ledger, int(clock()))
+        note_thrash(current.reader, ledger, int(clock()), store.config.ledger.thrash)
         classifier = Classifier(store.config.classes, store.config.store.ignore)
         again = rechecker(classifier, heard=_heard(current))
         result = execute(

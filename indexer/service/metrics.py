@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 from indexer._version import __version__
@@ -130,6 +131,15 @@ def _runs(store: Store, status: dict[str, Any]) -> Iterator[Any]:
     if store.ledger_path.exists():
         with Ledger.open(store.ledger_path, read_only=True) as ledger:
             totals = ledger.run_totals()
+            thrash = ledger.thrash(int(time.time()) - store.config.ledger.thrash)
+        again = GaugeMetricFamily(
+            "indexer_thrash_files",
+            "Files that a quota or a watermark took and somebody made again, within [ledger] thrash.",
+            labels=["class"],
+        )
+        for rule in store.config.classes:
+            again.add_metric([rule.name], thrash.get(rule.name, 0))
+        yield again
         for name, doc, column in (
             ("runs", "Runs.", "runs"),
             ("removed_files", "Files removed.", "files_removed"),

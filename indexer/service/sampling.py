@@ -11,6 +11,7 @@ from indexer.enforce.ledger import Ledger
 from indexer.enforce.samples import Sample
 from indexer.errors import IndexerError
 from indexer.index.queries import Reader
+from indexer.service.thrash import note_thrash
 from indexer.units import show_text
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Sampler:
                 return False
             with Reader.open(self._store.index_path) as reader, Ledger.open(self._store.ledger_path) as ledger:
                 taken = take_sample(self._store, reader, ledger, now, HOUR)
+                note_thrash(reader, ledger, now, self._store.config.ledger.thrash)
         except (IndexerError, OSError) as error:
             if str(error) != self._trouble:
                 log.warning("usage was not noted: %s", show_text(str(error)))
