@@ -236,10 +236,15 @@ class _Choice:
         return Used() if taken is None else Used(-taken.files, -taken.allocated)
 
     def _count(self, going: Going) -> None:
-        for remove in files_in(going):
-            rule = remove.rule
-            self.planned[rule.name] = self.planned.get(rule.name, 0) + 1
-            self.rules[rule.name] = rule
-            if rule.quota is not None:
-                child = rule.child_of(remove.file.directory) if rule.quota.per == "child" else None
-                self.taken.setdefault((rule.name, child), Demand(0, 0)).take(remove.file)
+        removes = files_in(going)
+        rule = removes[0].rule  # what goes as one is of one class
+        self.planned[rule.name] = self.planned.get(rule.name, 0) + len(removes)
+        self.rules[rule.name] = rule
+        if rule.quota is None:
+            return
+        for remove in removes:
+            place = rule.name, rule.child_of(remove.file.directory) if rule.quota.per == "child" else None
+            taken = self.taken.get(place)
+            if taken is None:
+                taken = self.taken[place] = Demand(0, 0)
+            taken.take(remove.file)

@@ -164,7 +164,8 @@ def cut(going: Iterable[Going], guards: Guards, *, limit: int | None = None) -> 
     size = taken = 0
     for one in going:
         part = files_in(one)
-        size += sum(remove.file.allocated for remove in part)
+        for remove in part:
+            size += remove.file.allocated
         if taken == limit or len(actions) + len(part) > guards.max_files or size > guards.max_bytes:
             break
         actions += part
