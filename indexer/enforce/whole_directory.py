@@ -10,6 +10,7 @@ back. Whatever differs before that brings all of it back, in one rename too; its
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -157,7 +158,7 @@ class WholeDirectory:
         try:
             rename_noreplace(parent_fd, self._name, place.trash_fd, self._trash_name)
         except OSError:
-            if not _there(place, self._trash_name):  # else a server lost its answer
+            if not self._arrived(place, parent_fd):
                 self._one_by_one()
                 return
         self._aside = True
@@ -181,6 +182,23 @@ class WholeDirectory:
         else:
             self._aside, self.outcome = False, "deleted"
             hooks.at("rmdir.after", self._name)
+
+    def _arrived(self, place: Place, parent_fd: int) -> bool:
+        """True when it lies in the trash although the rename reported an error: a server may have lost its answer.
+
+        Where neither place can be looked at nothing works any more; if it had arrived all the same, it would lie in the
+        trash without a row, which nothing destroys.
+        """
+        for fd, name, there in ((place.trash_fd, self._trash_name, True), (parent_fd, self._name, False)):
+            try:
+                found = object_of(stat_at(fd, name))
+            except FileNotFoundError:
+                return not there
+            except OSError:
+                continue
+            if found == object_of(self._st):
+                return there
+        return False
 
     def _one_by_one(self) -> None:
         """Nothing was moved, or all of it is back: its files start anew."""
@@ -254,8 +272,9 @@ def _names(fd: int) -> set[bytes]:
 
 
 def _there(place: Place, name: bytes) -> bool:
+    """True when it lies in the trash, as far as anybody knows."""
     try:
         stat_at(place.trash_fd, name)
-    except FileNotFoundError:
-        return False
+    except OSError as error:
+        return error.errno != errno.ENOENT
     return True

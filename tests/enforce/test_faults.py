@@ -5,21 +5,39 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from indexer.enforce import directories, empty, pin, places, rebuild, recover, remove, restore, run, trash
+from indexer.enforce import (
+    directories,
+    empty,
+    pin,
+    places,
+    rebuild,
+    recover,
+    recover_directories,
+    remove,
+    restore,
+    run,
+    trash,
+    whole_directory,
+)
 from indexer.enforce.database import Database
 from indexer.enforce.schema import Error
 from indexer.errors import IndexerError, LedgerError
+from indexer.rules import Rule
 from indexer.syscalls import lease
 from indexer.syscalls.rename import rename_noreplace
-from tests.enforce.arena import Arena, digest
+from tests.enforce.arena import FRAMES, UPLOADS, Arena, digest
 
 FILES = {b"uploads/job/a": b"A", b"uploads/job/b": b"B", b"frames/job/c": b"C", b"frames/job/d": b"D"}
-ROOMS = (directories, empty, pin, places, rebuild, recover, remove, restore, run, trash)
+ROOMS = (
+    *(directories, empty, pin, places, rebuild, recover, recover_directories, remove, restore, run, trash),
+    whole_directory,
+)
 WRAPPED = ("rename_noreplace", "open_beneath", "stat_at", "stat_fd", "sync_filesystem", "locked")
 CALLS = ("open", "unlink", "rmdir", "mkdir", "stat", "fstat", "scandir", "listdir")
 
@@ -60,11 +78,11 @@ class Faulty:
 
 
 def _faults(
-    folder: Path, prepare: Work, work: Work, code: int, *, lasting: bool
+    folder: Path, prepare: Work, work: Work, code: int, *, lasting: bool, rules: tuple[Rule, ...] = (UPLOADS, FRAMES)
 ) -> Iterator[tuple[Arena, Exception | None]]:
     """Yield the store after `work` with each call failing in turn, and what that raised, until nothing was struck."""
     for step in range(1, 2000):
-        arena = Arena(folder / str(step))
+        arena = Arena(folder / str(step), rules=rules)
         for path, content in FILES.items():
             arena.write(path, content)
         prepare(arena)
@@ -98,7 +116,8 @@ def _nothing_lost(arena: Arena) -> None:
             assert contents[b".indexer/trash/" + str(action.trash_name).encode()] == digest(content)
         else:
             assert action.outcome in {"deleted", "unknown", "purged"}
-    assert len(trashed) == sum(path.startswith(b".indexer/trash/") for path in contents)
+    folder = arena.root / ".indexer/trash"
+    assert {str(action.trash_name) for action in trashed.values()} == set(os.listdir(folder) if folder.exists() else ())
 
 
 CASES = [
@@ -123,6 +142,32 @@ def test_removal(mount: Callable[..., Path], code: int, lasting: bool) -> None:
         assert arena.tree() == set()
         arena.restore([b""])
     assert steps > 50
+
+
+IN_ONE_PIECE = (
+    replace(UPLOADS, remove_empty_dirs=True, whole_directories=True),
+    replace(FRAMES, whole_directories=True),
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "lasting"),
+    [(errno.EIO, False), (errno.ENOSPC, False), (errno.EMFILE, False), (errno.EPERM, True), (errno.EBUSY, True)],
+)
+def test_removal_in_one_piece(mount: Callable[..., Path], code: int, lasting: bool) -> None:
+    """The same for directories that go in one piece: what cannot come back is in the trash with its row."""
+
+    def work(arena: Arena) -> None:
+        arena.run(arena.plan())
+
+    steps = 0
+    for arena, _ in _faults(mount("tmpfs"), lambda _: None, work, code, lasting=lasting, rules=IN_ONE_PIECE):
+        steps += 1
+        _nothing_lost(arena)
+        arena.run(arena.plan())
+        assert arena.tree() == set()
+        arena.restore([b""])
+    assert steps > 60
 
 
 @pytest.mark.parametrize(("code", "lasting"), CASES)
