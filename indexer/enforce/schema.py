@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 try:  # what peewee picks as well: a current SQLite where the interpreter's own is old
@@ -10,12 +12,13 @@ try:  # what peewee picks as well: a current SQLite where the interpreter's own 
 except ImportError:
     import sqlite3
 
-from indexer.enforce.ballast import PRIVATE
 from indexer.errors import LedgerError
 from indexer.index.migrate import scripts
+from indexer.syscalls.newfile import make_private_file
 from indexer.units import show_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 VERSION = 4
@@ -36,7 +39,7 @@ def connect(path: Path) -> Any:
     peewee and its migration runner (48 ms of imports) are loaded only when the schema has to change. The connection
     may be used from any thread, one at a time. Raises LedgerError, OSError where the file cannot be created.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | PRIVATE, 0o600))
+    make_private_file(path)
     try:
         connection = sqlite3.connect(
             os.fspath(path), isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False
@@ -103,15 +106,33 @@ def _migrate(path: Path) -> None:
     from playhouse.migrations import Runner
 
     database = SqliteDatabase(os.fspath(path), pragmas=PRAGMAS, timeout=BUSY_SECONDS, thread_safe=False)
-    database.connect()
+    with _alone(path):
+        database.connect()
+        try:
+            if database.pragma("user_version") < VERSION:  # nobody else was here before us
+                Runner(database, str(scripts("ledger"))).up()
+        except OperationalError:
+            # Where nothing can be locked, another process may have made the same step: the version decides.
+            if database.pragma("user_version") < VERSION:
+                raise
+        finally:
+            database.close()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the ledger's directory while its schema changes, step by step: two that begin together would both begin.
+
+    flock(2) on the directory, since a lock file's descriptor would be one more thing to leave behind, and one on the
+    database itself would end SQLite's own locks (`syscalls.newfile`).
+    """
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        Runner(database, str(scripts("ledger"))).up()
-    except OperationalError:
-        # Another process may have made the same step in between; the version decides, and the caller reads it again.
-        if database.pragma("user_version") < VERSION:
-            raise
+        with suppress(OSError):  # ENOLCK, EOPNOTSUPP: a network filesystem without locks
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
     finally:
-        database.close()
+        os.close(fd)
 
 
 Error = sqlite3.Error

@@ -15,6 +15,7 @@ except ImportError:
 
 from indexer.errors import IndexDatabaseError, NotScannedError
 from indexer.index.migrate import VERSION, check_version, migrate
+from indexer.syscalls.newfile import make_private_file
 
 CACHE_KIB = 32_768
 BUSY_SECONDS = 30
@@ -30,7 +31,7 @@ def connect_writer(path: Path) -> Any:
     """
     from peewee import DatabaseError, SqliteDatabase
 
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    make_private_file(path)
     database = SqliteDatabase(
         str(path),
         pragmas={
