@@ -103,6 +103,7 @@ def plan(
     if policy is not None:
         _show_change(cli, manager.compare_policy(policy, **scope), jsonl=jsonl)
         return
+    _collect_seldom()
     made = manager.make_plan(**scope)
     if out is not None:
         cli.out.note(f"{show_text(str(out))}: {count(manager.write_plan(made, out))}")
@@ -112,6 +113,12 @@ def plan(
         cli.out.document(made.as_json())
     else:
         _show_plan(cli, made.as_json(shown=SHOWN), made.now)
+
+
+def _collect_seldom() -> None:
+    """Tell the garbage collector that this process is the run's: plans and rows are many, and hold no cycles."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _show_plan(cli: Cli, document: dict[str, Any], now: int) -> None:
@@ -259,8 +266,7 @@ def _run(
     """Ask, do, tell. In report mode there is nothing to ask: the run is refused, and recorded as such."""
     if not dry_run and manager.store.config.store.mode == "enforce":
         _ask(cli, manager, scope, yes=yes, limit=limit)
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)  # this process is the run's: plans and rows are many, and hold no cycles
+    _collect_seldom()
     with cli.out.progress("removing") as update:
         result = do(dry_run=dry_run, limit=limit, wait=wait, progress=lambda done: update(done, None), **scope)
     if cli.out.json:
