@@ -144,7 +144,7 @@ class WholeDirectory:
             if self._aside:  # only a fault in the policy, or in us, leaves it there
                 self._back(remover, place, parent_fd, dir_fd, "interrupted")
             for victim in self.victims:
-                victim.let_go()
+                victim.close()
             for fd in (parent_fd, dir_fd):
                 if fd >= 0:
                     os.close(fd)

@@ -69,7 +69,9 @@ def test_nobody_sees_half_of_it(arena: Arena, monkeypatch: pytest.MonkeyPatch, a
     """Up to the rename all of its files are there, after it none; the run counts files and directory as always."""
     windows = _Windows(arena)
     monkeypatch.setattr(hooks, "at", windows)
+    allocated = sum((arena.root / os.fsdecode(path)).stat().st_blocks * 512 for path in FILES)
     result = arena.run(arena.plan(*FILES, action=action))
+    assert (result.bytes_trashed, result.bytes_freed) == ((allocated, 0) if action == "trash" else (0, allocated))
     assert windows.tree["rename.before"] == set(FILES) | set(PRECIOUS)
     assert windows.tree["directory.renamed"] == set(PRECIOUS)
     assert (result.files_removed, result.directories_removed, result.kept, result.errors) == (3, 1, {}, ())
