@@ -73,10 +73,16 @@ def _functions(
     child_quotas: Mapping[str, int],
 ) -> None:
     """Register the SQL functions; a directory in limbo has no path, and so have its files."""
+    last: bytes | None = None
+    called: str | None = None
+    # The directory of the last row and what it is called: rows come directory by directory.
 
     def dir_path(directory_id: int) -> str | None:
+        nonlocal last, called
         path = reader.directory_path(directory_id)
-        return None if path is None else text_of(path) + "/" if path else ""
+        if path is not last:
+            last, called = path, None if path is None else text_of(path) + "/" if path else ""
+        return called
 
     def whole(directory_id: int, name: str | bytes) -> bytes | None:
         path = reader.directory_path(directory_id)
@@ -99,13 +105,14 @@ def _functions(
         return whole(directory_id, name)
 
     def is_held(directory_id: int, name: str | bytes) -> int:
-        if protection is None:
+        if not protection:  # nothing is protected: no row needs its path
             return 0
         path = whole(directory_id, name)
         return int(path is not None and protection(path) is not None)
 
     def extension_of(name: str | bytes) -> str:
-        return os.path.splitext(name if isinstance(name, str) else text_of(name))[1][1:].lower()
+        stem, _, extension = (name if isinstance(name, str) else text_of(name)).rpartition(".")
+        return extension.lower() if stem.strip(".") else ""  # as os.path.splitext, which takes four times as long
 
     own = {name: [prefix.encode("utf-8", "surrogateescape") for prefix in found] for name, found in prefixes.items()}
 

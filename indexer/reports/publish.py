@@ -20,7 +20,7 @@ from indexer.index.published import copy_index, copy_ledger
 from indexer.index.queries import Reader
 from indexer.index.views import install
 from indexer.reports.atomic import replacing
-from indexer.reports.reading import child_quotas, prefixes, protection_of
+from indexer.reports.reading import Protecting, child_quotas, prefixes
 from indexer.units import show_name, text_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _fill(connection: Any, store: Store, now: int) -> int:
         reader,
         now=lambda: now,
         ledger=store.ledger_path,
-        protection=protection_of(store, now),
+        protection=Protecting(store, now),
         prefixes=prefixes(rules),
         child_quotas=child_quotas(rules),
     )

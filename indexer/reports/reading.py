@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from indexer.config.globs import prefix_of
@@ -12,9 +13,8 @@ from indexer.index.views import install
 from indexer.units import show_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from indexer.enforce.ledger import Ledger
+    from indexer.enforce.protection import Protection
     from indexer.rules import Rule
     from indexer.store import Store
 
@@ -30,7 +30,7 @@ def open_views(store: Store, now: int) -> Reader:
             reader,
             now=lambda: now,
             ledger=store.ledger_path,
-            protection=protection_of(store, now),
+            protection=Protecting(store, now),
             prefixes=prefixes(store.config.classes),
             child_quotas=child_quotas(store.config.classes),
         )
@@ -79,18 +79,24 @@ def directory_below(reader: Reader, under: bytes) -> int | None:
     return found
 
 
-def protection_of(store: Store, now: int) -> Callable[[bytes], str | None]:
-    """Return the look-up of holds and leases; the ledger is read at the first question only."""
-    blocker: list[Callable[[bytes], str | None]] = []
+class Protecting:
+    """The look-up of holds and leases at one moment; the ledger is read at the first question only."""
 
-    def protected(path: bytes) -> str | None:
-        if not blocker:
-            ledger = open_ledger(store)
-            if ledger is None:
-                blocker.append(lambda _path: None)
-            else:
-                with ledger:
-                    blocker.append(ledger.protection(now).blocker)
-        return blocker[0](path)
+    def __init__(self, store: Store, now: int) -> None:
+        """`now` in Unix seconds."""
+        self._store, self._now = store, now
 
-    return protected
+    @cached_property
+    def _found(self) -> Protection | None:
+        ledger = open_ledger(self._store)
+        if ledger is None:
+            return None
+        with ledger:
+            return ledger.protection(self._now)
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def __call__(self, path: bytes) -> str | None:
+        """Return "held" or "leased" when something covers `path` (relative to the store), else None."""
+        return None if self._found is None else self._found.blocker(path)
