@@ -39,7 +39,7 @@ max_fraction = 1
 max_files = 100_000_000
 max_bytes = "1000PiB"
 """
-CHECKS = ("files", "directories", "quotas, ms", "usage, ms", "target, ms")
+CHECKS = ("files", "directories", "quotas, ms", "usage, ms", "target, ms", "quotas per child, ms")
 
 
 def measure(settings: Settings) -> Report:
@@ -105,19 +105,29 @@ def measure(settings: Settings) -> Report:
 def _checks(root: Path, files: int, repeat: int, report: Report) -> Sequence[str]:
     """Time what the service does after each batch of events, and what `report usage` asks, in this process."""
     store = open_store(root)
-    took: dict[str, list[float]] = {"quota": [], "usage": []}
+    took: dict[str, list[float]] = {"quota": [], "child": [], "usage": []}
     for _ in range(max(repeat, 3)):
         started = time.perf_counter()
         with Reader.open(store.index_path) as reader:
             (holding,) = holdings(reader, store.config.classes)
-        took["quota"].append((time.perf_counter() - started) * 1000)
+            took["quota"].append((time.perf_counter() - started) * 1000)
+            started = time.perf_counter()
+            children = reader.children_usage("frames", b"frames")
+            took["child"].append((time.perf_counter() - started) * 1000)
         started = time.perf_counter()
         rows = tables.report(store, "usage", int(time.time()))
         took["usage"].append((time.perf_counter() - started) * 1000)
         report.figures[f"{files} held"] = holding.used.files
+        report.figures[f"{files} in children"] = sum(used.files for used in children.values())
         report.figures[f"{files} used"] = sum(row["files"] for row in rows)
     directories = f"{files // PER_DIRECTORY:,}"
-    return f"{files:,}", directories, spread(took["quota"], "{:.1f}"), spread(took["usage"], "{:.1f}"), "≤ 50"
+    return (
+        f"{files:,}",
+        directories,
+        *(spread(took[key], "{:.1f}") for key in ("quota", "usage")),
+        "≤ 50",
+        spread(took["child"], "{:.1f}"),
+    )
 
 
 def _rglob(root: Path) -> tuple[str, ...]:

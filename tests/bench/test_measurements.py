@@ -94,7 +94,7 @@ def test_a_plan_names_what_a_walk_finds_whatever_else_is_stored(tmp_path: Path) 
     sizes = FILES, FILES * 10
     made = {files: files - synth.PATTERN for files in sizes}
     shares = {f"{files} due 1/10": -(-made[files] // round(made[files] / (files // 10))) for files in sizes}
-    sums = {f"{files} {what}": files for files in sizes for what in ("held", "used")}
+    sums = {f"{files} {what}": files for files in sizes for what in ("held", "in children", "used")}
     assert figures == {
         "expired": due, "plan_due": due, "ten_due": due, "ten_files": FILES * 10, **walks, **shares, **sums
     }  # fmt: skip
