@@ -12,7 +12,7 @@ import os
 import select
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from watchdog.observers.api import DEFAULT_EMITTER_TIMEOUT, EventEmitter
@@ -53,6 +53,8 @@ class FanotifyEmitter(EventEmitter):
         super().__init__(event_queue, watch, timeout=timeout, event_filter=event_filter)
         self._translation = Translation(watch, self.queue_event, full=self.full)
         self._events: deque[Event] = deque()
+        self._renames: Counter[bytes] = Counter()
+        self._removals: dict[bytes, list[Event]] = {}
         self._pending = Pending()
         self._places = Places(self._pending, self._read)
         self._group = -1
@@ -105,6 +107,7 @@ class FanotifyEmitter(EventEmitter):
                 self._places.forget()
             elif event.to is not None or event.mask & fan.FAN_RENAME:
                 self._renamed(event)
+                self._removed_after(event)
             elif event.mask & (fan.FAN_MOVED_FROM | fan.FAN_MOVED_TO):
                 self._half_renamed(event)
             elif event.place is not None:
@@ -161,6 +164,8 @@ class FanotifyEmitter(EventEmitter):
         for event in parse(data):
             if self._matters(event):
                 self._events.append(event)
+                if event.mask & fan.FAN_RENAME and event.target is not None:
+                    self._renames[event.target] += 1
                 left = event.directory and event.mask & (fan.FAN_DELETE | fan.FAN_RENAME)
                 if left and event.target is not None and event.place is not None:
                     self._pending.add(event.target, event.place)
@@ -177,6 +182,7 @@ class FanotifyEmitter(EventEmitter):
     # Telling
 
     def _happened(self, event: Event, place: Place) -> None:
+        event = self._merged(event)
         key, name = place
         removed = event.mask & (fan.FAN_DELETE if event.target else fan.FAN_DELETE_SELF)
         subject = event.target or key
@@ -198,6 +204,31 @@ class FanotifyEmitter(EventEmitter):
             elif event.mask & fan.FAN_CREATE and path is not None:
                 self._places.created(event.target, place)
 
+    def _merged(self, event: Event) -> Event:
+        """Put off a removal that was merged with what happened before the renames that wait: it came after them."""
+        if not (event.target is not None and event.mask & fan.FAN_DELETE and event.mask & fan.FAN_CREATE):
+            return event
+        if not self._events:
+            self._read(0)
+        if event.target not in self._renames:
+            return event
+        self._removals.setdefault(event.target, []).append(
+            event._replace(mask=event.mask & (fan.FAN_DELETE | fan.FAN_ONDIR))
+        )
+        return event._replace(mask=event.mask & ~fan.FAN_DELETE)
+
+    def _removed_after(self, event: Event) -> None:
+        """A rename was told: what was put off until the last one of this object comes now."""
+        if event.target is None or event.target not in self._renames:
+            return
+        self._renames[event.target] -= 1
+        if self._renames[event.target] > 0:
+            return
+        del self._renames[event.target]
+        for removal in self._removals.pop(event.target, ()):
+            if removal.place is not None:
+                self._happened(removal, removal.place)
+
     def _renamed(self, event: Event) -> None:
         """Both places are known, or one of them where only one directory is marked."""
         source = self._path(*event.place) if event.place is not None else None
@@ -209,7 +240,8 @@ class FanotifyEmitter(EventEmitter):
             if event.target in self._places.roots:
                 return  # the watch stays with the directory, and goes on to call it what it was called
         target = self._path(*event.to) if event.to is not None else None
-        self._translation.moved(source, target, directory=event.directory)
+        there = event.target is None or self._pending.place(event.target) is None
+        self._translation.moved(source, target, directory=event.directory, there=there)
 
     def _half_renamed(self, event: Event) -> None:
         """Before Linux 5.17: a disappearance and the appearance that follows it at once are taken for one rename."""

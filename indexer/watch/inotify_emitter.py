@@ -18,7 +18,8 @@ from watchdog.observers.api import DEFAULT_EMITTER_TIMEOUT, EventEmitter
 from indexer.syscalls import inotify as kernel
 from indexer.watch.reader import queued
 from indexer.watch.translation import Translation, wanted
-from indexer.watch.watched_tree import Directory, WatchedTree
+from indexer.watch.waiting import Waiting
+from indexer.watch.watched_tree import Directory, Found, WatchedTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 ALWAYS = kernel.IN_CREATE | kernel.IN_DELETE | kernel.IN_MOVED_FROM | kernel.IN_MOVED_TO
 BUFFER = 1 << 20
+LISTED = kernel.IN_OPEN | kernel.IN_CLOSE_NOWRITE
 PAIRING = 0.01
 """Seconds to wait for the second half of a rename that was read while it was going on."""
 
@@ -68,6 +70,8 @@ class InotifyEmitter(EventEmitter):
         self._events: deque[Event] = deque()
         self._arrivals: dict[int, Event] = {}
         self._told: set[tuple[int, bytes]] = set()
+        self._overtaken: set[tuple[int, bytes]] = set()
+        self._waiting = Waiting(lambda: self._read(0))
         self._instance = -1
         self._wake_read, self._wake_write = -1, -1
         self._closing = threading.Lock()
@@ -83,7 +87,13 @@ class InotifyEmitter(EventEmitter):
         watch = self.watch
         mask = ALWAYS | wanted(self._event_filter)
         self._instance = kernel.inotify_init()
-        self._tree = WatchedTree(self._instance, mask, recursive=watch.is_recursive, follow=watch.follow_symlink)
+        self._tree = WatchedTree(
+            self._instance,
+            mask,
+            recursive=watch.is_recursive,
+            follow=watch.follow_symlink,
+            waiting=self._waiting,
+        )
         try:
             self._tree.begin(os.fsencode(watch.path))
         except BaseException:
@@ -113,22 +123,25 @@ class InotifyEmitter(EventEmitter):
             self._read(timeout)
         while self._events and self.should_keep_running():
             event = self._events.popleft()
+            self._waiting.done(event.mask, (event.watch, event.name))
             if event.mask & kernel.IN_Q_OVERFLOW:
                 log.warning("inotify's queue overflowed below %r; some events were lost", self.watch.path)
                 self._tree.begin_again()
             elif (directory := self._tree.by_watch.get(event.watch)) is not None:
                 self._tell(event, directory)
-        if self._told and not self._events and not queued(self._instance):
+        if (self._told or self._overtaken) and not self._events and not queued(self._instance):
             self._told.clear()  # what was listed before its event came: none comes any more
+            self._overtaken.clear()
 
     # Reading
 
     def _read(self, timeout: float) -> None:
         """Read what the kernel holds, waiting up to `timeout` seconds for something."""
-        poller = select.poll()
-        poller.register(self._instance, select.POLLIN)
-        poller.register(self._wake_read, select.POLLIN)
-        poller.poll(timeout * 1000)
+        if timeout:
+            poller = select.poll()
+            poller.register(self._instance, select.POLLIN)
+            poller.register(self._wake_read, select.POLLIN)
+            poller.poll(timeout * 1000)
         try:
             data = os.read(self._instance, BUFFER)
         except BlockingIOError:
@@ -138,10 +151,13 @@ class InotifyEmitter(EventEmitter):
             watch, mask, cookie, length = kernel.EVENT.unpack_from(data, offset)
             begin = offset + kernel.EVENT.size
             offset = begin + length
+            if mask & kernel.IN_ISDIR and mask & LISTED:
+                continue  # as our own listings raise; nobody is told
             event = Event(watch, mask, cookie, data[begin:offset].rstrip(b"\0"))
             if mask & kernel.IN_MOVED_TO:
                 self._arrivals[cookie] = event
             self._events.append(event)
+            self._waiting.add(mask, (watch, event.name))
 
     def _close(self) -> None:
         with self._closing:
@@ -168,9 +184,7 @@ class InotifyEmitter(EventEmitter):
             made = event.directory and mask & kernel.IN_CREATE
             content = self._tree.add(directory, event.name) if made else iter(())
             self._translation.happened(mask, path, directory=event.directory)
-            self._came(content)
-            if event.directory and mask & kernel.IN_DELETE and (gone := directory.children.get(event.name)):
-                self._tree.drop(gone)
+            self._came(content)  # (where a directory was deleted, the kernel ends its watch: `_ended`)
 
     def _ended(self, event: Event, directory: Directory) -> None:
         """The kernel removed a watch; that of the root: there is nothing left to tell but that."""
@@ -184,17 +198,24 @@ class InotifyEmitter(EventEmitter):
             log.warning("%r was unmounted and is watched no longer", self.watch.path)
         self.stop()
 
-    def _came(self, content: Iterator[tuple[Directory, bytes, bool]]) -> None:
+    def _came(self, content: Iterator[Found]) -> None:
         """Tell what came into a new directory before it was watched."""
-        for directory, each, is_directory in content:
-            self._told.add((directory.watch, each))
+        for directory, each, is_directory, before in content:
             path = os.path.join(directory.path, each)
+            if before is not None:
+                self._overtaken.add(before[:2])
+                self._translation.moved(before[2], path, directory=True)
+                continue
+            self._told.add((directory.watch, each))
             self._translation.happened(kernel.IN_CREATE, path, directory=is_directory)
 
     def _departed(self, event: Event, directory: Directory) -> None:
         if event.cookie not in self._arrivals and not self._events:
             self._read(PAIRING)
         arrival = self._arrivals.pop(event.cookie, None)
+        if event.directory and arrival is None and (event.watch, event.name) in self._overtaken:
+            self._overtaken.discard((event.watch, event.name))
+            return  # told when it was found at its new place
         source = os.path.join(directory.path, event.name)
         moved = directory.children.get(event.name) if event.directory else None
         to = self._tree.by_watch.get(arrival.watch) if arrival is not None else None
@@ -203,17 +224,17 @@ class InotifyEmitter(EventEmitter):
                 self._tree.drop(moved)
             self._translation.moved(source, None, directory=event.directory)
             return
-        if moved is not None:
+        if event.directory:
             self._tree.move(moved, to, arrival.name)
-        elif event.directory:
-            self._watch_all(to, arrival.name)
         target = os.path.join(to.path, arrival.name)
-        self._translation.moved(source, target, directory=event.directory)
+        there = not self._waiting.leaves(to.watch, arrival.name)
+        self._translation.moved(source, target, directory=event.directory, there=there)
 
     def _arrived(self, event: Event, directory: Directory) -> None:
         if event.directory:
             self._watch_all(directory, event.name)
-        self._translation.moved(None, os.path.join(directory.path, event.name), directory=event.directory)
+        target, there = os.path.join(directory.path, event.name), not self._waiting.leaves(event.watch, event.name)
+        self._translation.moved(None, target, directory=event.directory, there=there)
 
     def _watch_all(self, parent: Directory, name: bytes) -> None:
         for _ in self._tree.add(parent, name):

@@ -95,15 +95,18 @@ class Translation:
             queue(DirDeletedEvent(shown) if directory else FileDeletedEvent(shown))
             queue(DirModifiedEvent(parent))
 
-    def moved(self, source: bytes | None, target: bytes | None, *, directory: bool) -> None:
-        """Queue a rename; a place outside the watch is None, and it is then a deletion or a creation."""
+    def moved(self, source: bytes | None, target: bytes | None, *, directory: bool, there: bool = True) -> None:
+        """Queue a rename; a place outside the watch is None, and it is then a deletion or a creation.
+
+        Not `there`: it has left that place since, and what is to be found in it now is not its content.
+        """
         queue = self._queue
         if source is not None and target is not None:
             before, after = self._shown(source), self._shown(target)
             queue(DirMovedEvent(before, after) if directory else FileMovedEvent(before, after))
             queue(DirModifiedEvent(os.path.dirname(before)))
             queue(DirModifiedEvent(os.path.dirname(after)))
-            if directory and self._recursive:
+            if directory and self._recursive and there:
                 for event in generate_sub_moved_events(before, after):
                     queue(event)
         elif source is not None:
@@ -116,7 +119,7 @@ class Translation:
                 self._half_moved("", self._shown(target), directory=directory)
             else:
                 self.happened(kernel.IN_CREATE, target, directory=directory)
-            if directory and self._recursive:
+            if directory and self._recursive and there:
                 for each in generate_sub_created_events(self._shown(target)):
                     queue(each)
 

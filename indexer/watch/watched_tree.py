@@ -6,8 +6,12 @@ import errno
 import logging
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.syscalls import inotify as kernel
+
+if TYPE_CHECKING:
+    from indexer.watch.waiting import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +41,47 @@ class Directory:
             above = above.parent
         return os.path.join(*reversed(names))
 
+    def below(self, other: Directory) -> bool:
+        """Say whether it is `other` or lies below that."""
+        above: Directory | None = self
+        while above is not None and above is not other:
+            above = above.parent
+        return above is other
+
+
+class Found(NamedTuple):
+    """What is in a directory that was listed."""
+
+    directory: Directory
+    name: bytes
+    is_directory: bool
+    before: tuple[int, bytes, bytes] | None = None
+    """Watch of the parent, name and path under which it was known: it has moved, and no arrival will tell."""
+
 
 class WatchedTree:
     """Watches on a directory, and on those below it when it is `recursive`."""
 
-    def __init__(self, instance: int, mask: int, *, recursive: bool, follow: bool) -> None:
-        """`follow`: also go where symbolic links to directories lead."""
+    def __init__(
+        self,
+        instance: int,
+        mask: int,
+        *,
+        recursive: bool,
+        follow: bool,
+        waiting: Waiting,
+    ) -> None:
+        """`follow`: also go where symbolic links to directories lead.
+
+        `waiting` knows of events that have been read and not yet been dealt with.
+        """
+        self._ahead = waiting
         self._instance = instance
         self._mask = mask | kernel.IN_ONLYDIR | (0 if follow else kernel.IN_DONT_FOLLOW)
         self._recursive = recursive
         self._follow = follow
         self._complained = False
+        self._incomplete: set[Directory] = set()
         self.by_watch: dict[int, Directory] = {}
         self.root: Directory
 
@@ -64,22 +98,65 @@ class WatchedTree:
         for directory in list(self.by_watch.values()):
             if directory is not self.root:
                 self._unwatch(directory)
+        self._incomplete.clear()
         self.root.children.clear()
         self.by_watch = {self.root.watch: self.root}
         for _ in self._fill(self.root):
             pass
 
-    def add(self, parent: Directory, name: bytes) -> Iterator[tuple[Directory, bytes, bool]]:
-        """Watch a directory that has appeared, at once; then all below it, yielding (directory, name, is one) of that.
+    def add(self, parent: Directory, name: bytes) -> Iterator[Found]:
+        """Watch a directory that has appeared, at once; then all below it, yielding what is there.
 
         Each directory is watched before it is listed, so what appears meanwhile is listed or raises an event, and
         before it is yielded, so that whoever is told of it finds it watched.
         """
-        directory = self._watch(parent, name) if self._recursive else None
-        return iter(()) if directory is None else self._fill(directory)
+        watch = self._look(parent, name)
+        if watch is None:
+            return iter(())
+        known = self.by_watch.get(watch)
+        if known is None:
+            return self._fill(self._new(watch, parent, name))
+        if known.parent is parent and known.name == name:
+            return self._fill(known)  # made, removed and made again: what was told went with the one before
+        if known is not self.root and not self._follow and not self._ahead.arrives(parent.watch, name):
+            self._put(known, parent, name)
+        return iter(())
 
-    def move(self, directory: Directory, parent: Directory, name: bytes) -> None:
-        """A directory has another place; the watches stay with the inodes."""
+    def move(self, directory: Directory | None, parent: Directory, name: bytes) -> None:
+        """A directory has another place: what is there now, or `directory` where nothing is any more.
+
+        The watches stay with the inodes.
+        """
+        watch = self._look(parent, name)
+        if watch is None:
+            if directory is not None:
+                self._put(directory, parent, name)
+            return
+        known = self.by_watch.get(watch)
+        if known is None:
+            for _ in self._fill(self._new(watch, parent, name)):
+                pass
+        elif known is not self.root and not (self._follow and known is not directory):
+            self._put(known, parent, name)
+            self._complete(known)
+
+    def _complete(self, directory: Directory) -> None:
+        """List what could not be reached where it was before."""
+        for each in [each for each in self._incomplete if each.below(directory)]:
+            self._incomplete.discard(each)
+            for _ in self._fill(each):
+                pass
+
+    def _look(self, parent: Directory, name: bytes) -> int | None:
+        """Watch what has come to a place, unless it has left it since."""
+        if not self._recursive:
+            return None
+        self._ahead.read()
+        return None if self._ahead.leaves(parent.watch, name) else self._watch(parent, name)
+
+    def _put(self, directory: Directory, parent: Directory, name: bytes) -> None:
+        if parent.below(directory):
+            return  # it is known to be elsewhere by now
         self._detach(directory)
         directory.parent, directory.name = parent, name
         parent.children[name] = directory
@@ -90,11 +167,12 @@ class WatchedTree:
         waiting = [directory]
         while waiting:
             current = waiting.pop()
+            self._incomplete.discard(current)
             waiting += current.children.values()
             if self.by_watch.pop(current.watch, None) is not None:
                 self._unwatch(current)
 
-    def _fill(self, directory: Directory) -> Iterator[tuple[Directory, bytes, bool]]:
+    def _fill(self, directory: Directory) -> Iterator[Found]:
         if not self._recursive:
             return
         waiting = [directory]
@@ -104,33 +182,50 @@ class WatchedTree:
                 with os.scandir(current.path) as found:
                     entries = [(entry.name, entry.is_dir(follow_symlinks=self._follow)) for entry in found]
             except OSError as error:
-                if error.errno not in _AWAY:
+                if error.errno in _AWAY:
+                    self._incomplete.add(current)
+                else:
                     log.warning("%r cannot be listed: %s", current.path, error.strerror)
                 continue
+            self._ahead.read()
             for name, is_directory in entries:
-                if is_directory and (below := self._watch(current, name)) is not None:
-                    waiting.append(below)
-                yield current, name, is_directory
+                if self._ahead.leaves(current.watch, name):
+                    continue  # its own events tell, one after the other
+                watch = self._watch(current, name) if is_directory else None
+                known = self.by_watch.get(watch) if watch is not None else None
+                if watch is None:
+                    yield Found(current, name, is_directory)
+                elif known is None:
+                    waiting.append(self._new(watch, current, name))
+                    yield Found(current, name, is_directory=True)
+                elif known.parent is current and known.name == name:
+                    waiting.append(known)
+                    yield Found(current, name, is_directory=True)
+                elif self._follow or known.parent is None:
+                    yield Found(current, name, is_directory=True)
+                elif not self._ahead.arrives(current.watch, name):
+                    before = (known.parent.watch, known.name, known.path)
+                    self._put(known, current, name)
+                    yield Found(current, name, is_directory=True, before=before)
 
-    def _watch(self, parent: Directory, name: bytes) -> Directory | None:
-        """Watch one directory; None when it is watched already, is none, or cannot be."""
+    def _new(self, watch: int, parent: Directory, name: bytes) -> Directory:
+        directory = parent.children[name] = self.by_watch[watch] = Directory(watch, parent, name)
+        return directory
+
+    def _watch(self, parent: Directory, name: bytes) -> int | None:
+        """Watch what is at a place; None when that is no directory, or cannot be watched."""
         path = os.path.join(parent.path, name)
         try:
-            watch = kernel.inotify_add_watch(self._instance, path, self._mask)
+            return kernel.inotify_add_watch(self._instance, path, self._mask)
         except OSError as error:
             if error.errno in _NO_ROOM and not self._complained:
                 self._complained = True
                 log.warning("%r and others cannot be watched: raise %s (%d)", path, *kernel.limit_of("watches"))
-            elif error.errno not in _AWAY | _NO_ROOM:
+            elif error.errno in _AWAY:
+                self._incomplete.add(parent)  # unless it is gone, it has moved with a directory above it
+            elif error.errno not in _NO_ROOM:
                 log.warning("%r cannot be watched: %s", path, error.strerror)
             return None
-        known = self.by_watch.get(watch)
-        if known is None:
-            directory = parent.children[name] = self.by_watch[watch] = Directory(watch, parent, name)
-            return directory
-        if known is not self.root and not self._follow:
-            self.move(known, parent, name)  # it has been renamed since, and the event is still to come
-        return None
 
     def _detach(self, directory: Directory) -> None:
         above = directory.parent

@@ -40,6 +40,7 @@ from indexer.syscalls import inotify as kernel
 from indexer.watch import FanotifyObserver, InotifyObserver
 from indexer.watch.fanotify_emitter import FanotifyEmitter
 from indexer.watch.inotify_emitter import Event, InotifyEmitter
+from indexer.watch.reader import queued
 from tests.capabilities import needs
 from tests.mounts import bind, unmount
 from tests.program import REPOSITORY
@@ -187,6 +188,120 @@ def test_a_directory_that_was_told_is_watched(tmp_path: Path, kind: type[EventEm
         while not queue.empty():
             wanted.discard(queue.get()[0])
     emitter._close()  # type: ignore[attr-defined]
+
+
+def mirror_of(root: Path, kind: type[EventEmitter], happens: Callable[[], None], within: Any = None) -> set[str]:
+    """Return the paths, relative to `root`, that whoever believes the events of `kind` takes to be there.
+
+    All of `happens` has happened before the first event is read. `within(emitter)` may stage something for later.
+    """
+    queue: Any = Queue()
+    emitter = kind(queue, ObservedWatch(str(root), recursive=True))
+    have = {str(path) for path in root.rglob("*")}
+    emitter.on_thread_start()
+    happens()
+    if within is not None:
+        within(emitter)
+    deadline = time.monotonic() + PATIENCE
+    last = None
+    while last is None or str(root / "end") not in have:
+        assert time.monotonic() < deadline, have
+        emitter.queue_events(0.1)
+        while not queue.empty():
+            event = queue.get()[0]
+            path, target = str(event.src_path), str(event.dest_path)
+            below = {each for each in have if each == path or each.startswith(f"{path}/")}
+            if event.event_type == "created":
+                have.add(path)
+            elif event.event_type == "deleted":
+                have -= below
+            elif event.event_type == "moved":
+                have = (have - below) | {target + each[len(path) :] for each in below} | {target}
+        if last is None and not emitter._events and not queued(queue_of(emitter)):  # type: ignore[attr-defined]
+            last = end(root)
+    emitter._close()  # type: ignore[attr-defined]
+    return {each.removeprefix(f"{root}/") for each in have}
+
+
+def queue_of(emitter: Any) -> int:
+    """Return the descriptor that an emitter reads from."""
+    return int(emitter._group if isinstance(emitter, FanotifyEmitter) else emitter._instance)
+
+
+@pytest.mark.parametrize("kind", EMITTERS)
+def test_a_name_that_is_given_again_means_another_directory(tmp_path: Path, kind: type[EventEmitter]) -> None:
+    """What is at a place when its event is looked at may have come later: it is not taken for what was there then."""
+
+    def happens() -> None:
+        for number in range(3):
+            (tmp_path / "a").mkdir()
+            (tmp_path / "a" / f"first{number}").touch()
+            (tmp_path / "a").rename(tmp_path / f"b{number}")
+        (tmp_path / "a").mkdir()
+        (tmp_path / "b1").rename(tmp_path / "a" / "c")
+        (tmp_path / "a" / "second").touch()
+
+    def later(emitter: Any) -> None:
+        until(lambda: emitter.queue_events(0.01) or not queued(queue_of(emitter)), "the events being read")
+        for name in ("a", "a/c", "b0", "b2"):
+            (tmp_path / name / "third").touch()
+
+    assert mirror_of(tmp_path, kind, happens, later) == tree_of(tmp_path)
+
+
+@pytest.mark.parametrize("kind", EMITTERS)
+def test_what_moves_into_a_directory_just_made_is_moved(tmp_path: Path, kind: type[EventEmitter]) -> None:
+    """Nobody watched that one yet, so no arrival is reported: it is found there, with all that was known of it."""
+    (tmp_path / "old" / "sub" / "deep").mkdir(parents=True)
+    (tmp_path / "old" / "sub" / "deep" / "file").touch()
+
+    def happens() -> None:
+        (tmp_path / "new").mkdir()
+        (tmp_path / "old" / "sub").rename(tmp_path / "new" / "sub")
+        (tmp_path / "new" / "sub" / "deep" / "other").touch()
+
+    assert mirror_of(tmp_path, kind, happens) == tree_of(tmp_path)
+
+
+@pytest.mark.parametrize("kind", EMITTERS)
+def test_a_removal_after_renames_comes_after_them(tmp_path: Path, kind: type[EventEmitter]) -> None:
+    """Also where the kernel has merged it with the creation, since both name the same place."""
+
+    def happens() -> None:
+        for name in ("directory", "file"):
+            path = tmp_path / name
+            path.mkdir() if name == "directory" else path.touch()
+            path.rename(tmp_path / "elsewhere").rename(path)
+            path.rmdir() if name == "directory" else path.unlink()
+
+    assert mirror_of(tmp_path, kind, happens) == {"end"}
+
+
+def test_what_moves_while_it_is_listed_is_listed_again(tmp_path: Path) -> None:
+    """A directory above goes elsewhere between listing and watching: what could not be reached is watched later."""
+
+    def happens() -> None:
+        (tmp_path / "top" / "sub" / "deep").mkdir(parents=True)
+
+    def rename_first(emitter: Any) -> None:
+        read = emitter._waiting.read
+        top = tmp_path / "top"
+
+        def renaming() -> None:
+            if emitter._tree.by_watch.get(2) is not None and top.exists():
+                top.rename(tmp_path / "moved")
+            read()
+
+        emitter._waiting.read = renaming
+        until(lambda: emitter.queue_events(0.01) or not top.exists(), "the directory being listed")
+        (tmp_path / "moved" / "sub" / "deep" / "file").touch()
+
+    assert mirror_of(tmp_path, InotifyEmitter, happens, rename_first) == tree_of(tmp_path)
+
+
+def tree_of(root: Path) -> set[str]:
+    """Return the paths that are there, relative to `root`."""
+    return {str(path.relative_to(root)) for path in root.rglob("*")}
 
 
 @pytest.mark.parametrize("kind", BOTH)
