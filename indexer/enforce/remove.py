@@ -65,6 +65,11 @@ class Remover:
         """The disk is full: each file is destroyed before the next is renamed."""
 
     @property
+    def crowded(self) -> bool:
+        """A rename into the trash found no room for one more name."""
+        return self._one_by_one
+
+    @property
     def directories(self) -> Directories:
         """The directories of this run, for those who remove empty ones."""
         return self._directories

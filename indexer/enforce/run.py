@@ -196,7 +196,7 @@ class _Work:
         batch: list[tuple[bytes, list[Remove], FileStat]] = []
         self.remover.directories.forget()
         for directory, removes in groups:
-            wanted = removes[0].rule.whole_directories and not self.ends()
+            wanted = removes[0].rule.whole_directories and not (self.remover.crowded or self.ends())
             st = candidate(directory, removes, self.remover, self.places, own) if wanted else None
             if st is None:
                 yield directory, removes

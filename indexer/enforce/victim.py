@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from indexer.enforce.rows import Ending, Intent, Plain, path_columns, signed
@@ -82,9 +83,14 @@ class Victim:
         self.outcome = self.error = self.code = None
 
     def close(self) -> None:
-        """Let go of it; this ends the lease too."""
+        """Let go of it; this ends the lease too.
+
+        close(2) frees the descriptor whatever it reports. It reports the flush of a filesystem in user space: of what
+        was only read there is nothing to flush, so an error says nothing about the removal.
+        """
         if self.fd >= 0:
-            os.close(self.fd)
+            with suppress(OSError):
+                os.close(self.fd)
             self.fd = -1
 
     def let_go(self) -> None:

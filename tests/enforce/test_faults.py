@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from indexer.enforce import (
     directories,
     empty,
+    hooks,
     pin,
     places,
     rebuild,
@@ -321,3 +324,54 @@ def test_a_rename_that_reports_an_error_and_happened(
     monkeypatch.setattr(restore, "rename_noreplace", lying)
     assert [one.path for one in arena.restore([path]).restored] == [path]
     assert arena.tree() == {path}
+
+
+def test_a_close_that_reports_an_error(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filesystem in user space may refuse its flush: what was only read has lost nothing, and the run goes on."""
+    paths = {arena.write(f"uploads/{number}", b"%d" % number) for number in range(3)}
+    plan = arena.plan()
+    whole = os.close
+
+    def close(fd: int) -> None:
+        # A descriptor of O_PATH has no file operations, so nothing is flushed with it.
+        regular = stat.S_ISREG(os.fstat(fd).st_mode) and not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_PATH
+        whole(fd)
+        if regular:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "close", close)
+    result = arena.run(plan)
+    monkeypatch.setattr(os, "close", whole)
+    assert (result.files_removed, result.errors) == (3, ())
+    assert {one.path for one in arena.restore([b""]).restored} == paths
+
+
+@pytest.mark.parametrize("forth", [True, False])
+def test_a_directory_s_rename_that_reports_an_error_and_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forth: bool
+) -> None:
+    """The same for a directory in one piece: on its way, and on its way back."""
+    arena = Arena(tmp_path, rules=IN_ONE_PIECE)
+    paths = [arena.write(f"uploads/job/{name}", name.encode()) for name in "abc"]
+    lies: list[bytes] = []
+
+    def lying(source_fd: int, source: bytes, target_fd: int, target: bytes) -> None:
+        rename_noreplace(source_fd, source, target_fd, target)
+        if (source if forth else target) == b"job" and not lies:
+            lies.append(source)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def late(window: str, _name: bytes = b"") -> None:
+        if window == "directory.renamed" and not forth:
+            trash = arena.root / ".indexer/trash"
+            (trash / os.listdir(trash)[0] / "late").write_bytes(b"late")
+
+    plan = arena.plan(*paths)
+    monkeypatch.setattr(whole_directory, "rename_noreplace", lying)
+    monkeypatch.setattr(hooks, "at", late)
+    result = arena.run(plan)
+    assert len(lies) == 1
+    assert (result.files_removed, result.errors) == (3, ())
+    assert arena.tree() == (set() if forth else {b"uploads/job/late"})
+    assert result.directories_removed == forth
+    arena.close()
