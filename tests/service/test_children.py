@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from indexer import StorageManager
+from indexer.store import initialise_store
 from tests.program import Program
 from tests.waiting import until
 
@@ -158,21 +160,23 @@ def test_a_written_plan_takes_only_children_that_are_as_they_were(program: Progr
 
 
 @pytest.mark.parametrize(("order", "goes"), [("clock", {"a", "b"}), ("size", {"a", "c"}), ("first_seen", {"a", "b"})])
-def test_a_quota_takes_whole_children(program: Program, tmp_path: Path, order: str, goes: set[str]) -> None:
+def test_a_quota_takes_whole_children(tmp_path: Path, order: str, goes: set[str]) -> None:
     """As many as it needs and no more, in the class's order; the report and the plan agree."""
     fill(tmp_path, {"a/1": 9, "a/2": 8, "b/1": 7, "b/2": 6}, size=15_000, text=QUOTA.replace("ORDER", order))
     fill(tmp_path, {"c/1": 5, "c/2": 4, "c/3": 3}, size=19_000, text=QUOTA.replace("ORDER", order))
-    program.json("scan", tmp_path)
-    plan = program.json("plan", tmp_path)
+    initialise_store(tmp_path)
+    manager = StorageManager(tmp_path)
+    manager.scan()
+    plan = manager.plan()
     assert {(one["path"], one["reason"], one["unit"]) for one in plan["actions"]} == {
         (f"jobs/{name}", "quota", "child") for name in goes
     }
-    done = program.json("cleanup", "-y", tmp_path)
+    done = manager.run_cleanup()
     assert done["files_removed"] == plan["totals"]["files"]
     assert {name.split("/")[0] for name in left(tmp_path)} == {"a", "b", "c"} - goes
-    (row,) = program.json("report", "quotas", tmp_path)["rows"]
+    (row,) = manager.report("quotas")
     assert row["allocated"] <= 60 * 1024
-    assert program.json("plan", tmp_path)["actions"] == []
+    assert manager.plan()["actions"] == []
 
 
 def test_the_service_keeps_their_clocks(program: Program, tmp_path: Path) -> None:
