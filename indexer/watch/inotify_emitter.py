@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 ALWAYS = kernel.IN_CREATE | kernel.IN_DELETE | kernel.IN_MOVED_FROM | kernel.IN_MOVED_TO
 BUFFER = 1 << 20
+READ_EVERY = 500
+"""Events told between two reads: the kernel's queue is short (16,384 by default), ours is not."""
 LISTED = kernel.IN_OPEN | kernel.IN_CLOSE_NOWRITE
 PAIRING = 0.01
 """Seconds to wait for the second half of a rename that was read while it was going on."""
@@ -121,7 +123,11 @@ class InotifyEmitter(EventEmitter):
             return
         if not self._events:
             self._read(timeout)
+        told = 0
         while self._events and self.should_keep_running():
+            told += 1
+            if not told % READ_EVERY:
+                self._read(0)
             event = self._events.popleft()
             self._waiting.done(event.mask, (event.watch, event.name))
             if event.mask & kernel.IN_Q_OVERFLOW:

@@ -37,7 +37,7 @@ from watchdog.observers.api import BaseObserver, EventEmitter, ObservedWatch
 
 from indexer.syscalls import fanotify as fan
 from indexer.syscalls import inotify as kernel
-from indexer.watch import FanotifyObserver, InotifyObserver
+from indexer.watch import FanotifyObserver, InotifyObserver, inotify_emitter
 from indexer.watch.fanotify_emitter import FanotifyEmitter
 from indexer.watch.inotify_emitter import Event, InotifyEmitter
 from indexer.watch.reader import queued
@@ -226,6 +226,34 @@ def mirror_of(root: Path, kind: type[EventEmitter], happens: Callable[[], None],
 def queue_of(emitter: Any) -> int:
     """Return the descriptor that an emitter reads from."""
     return int(emitter._group if isinstance(emitter, FanotifyEmitter) else emitter._instance)
+
+
+def test_the_kernel_s_queue_stays_short_while_events_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds 16,384 events and drops what comes then: it is emptied in between, whatever waits to be told."""
+    monkeypatch.setattr(inotify_emitter, "READ_EVERY", 10)
+    held: list[int] = []
+
+    class Busy(Queue):  # type: ignore[type-arg]
+        def put(self, item: Any, *_: Any, **__: Any) -> None:
+            super().put(item)
+            if isinstance(item[0], FileCreatedEvent) and "first" in os.fsdecode(item[0].src_path):
+                os.mknod(os.fsdecode(item[0].src_path).replace("first", "more"))
+                held.append(queued(emitter._instance))
+
+    queue: Any = Busy()
+    emitter = InotifyEmitter(queue, ObservedWatch(str(tmp_path), recursive=True), event_filter=[FileCreatedEvent])
+    emitter.on_thread_start()
+    for number in range(300):
+        os.mknod(tmp_path / f"first{number:03}")
+
+    def all_told() -> bool:
+        emitter.queue_events(0.01)
+        return bool(queue.qsize() == 600)
+
+    until(all_told, "all being told")
+    emitter._close()
+    assert max(held) <= 10 * (kernel.EVENT.size + 16)
+    assert len(held) == 300
 
 
 @pytest.mark.parametrize("kind", EMITTERS)
