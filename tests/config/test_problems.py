@@ -236,6 +236,10 @@ FIRST = "matches all of it first; put the narrower one before the wider"
             CLASS + "whole_directories = true\nremove_empty_dirs = true\naction = 'system-trash'",
             f'{FRAMES}: whole_directories has no effect with action = "system-trash"',
         ),
+        (
+            CLASS + "whole_directories = true\nremove_empty_dirs = true\nunit = 'child'",
+            f'{FRAMES}: whole_directories has no effect with unit = "child": all files of a child go, or none',
+        ),
         (CLASS + CLASS.replace('"frames"', '"b"'), f'class[2] "b" never applies: {FRAMES} {FIRST}'),
         (
             CLASS + '[[class]]\nname = "b"\nmatch = ["frames/tmp/**"]',
