@@ -185,6 +185,7 @@ def _show_status(cli: Cli, document: dict[str, Any]) -> None:
         *((("unwatched", f"{count(document['unwatched'], *DIRECTORIES)}: polled"),) if document["unwatched"] else ()),
         ("last event", _ago(document["last_event"], moment)),
         ("verified", _ago(document["last_reconcile"], moment)),
+        *pass_row(document),
         *_notices(document["notices"], moment),
         *((f"job {job['name']}", _job(job, moment)) for job in document["jobs"]),
         *(("not entered", path) for path in document["skipped_mounts"]),
@@ -192,6 +193,17 @@ def _show_status(cli: Cli, document: dict[str, Any]) -> None:
     ]
     for name, value in rows:
         out.text(f"  {name:<12}{value}")
+
+
+def pass_row(document: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return how far a pass over the whole tree is; nothing where there is none."""
+    reason, listed, total = (document[key] for key in ("pass_reason", "pass_directories", "directories"))
+    if reason is None:
+        return ()
+    if reason == "first":
+        return (("first scan", f"{count(listed, *DIRECTORIES)} so far"),)
+    listed = min(listed, total)  # what changes meanwhile is listed too
+    return (("verifying", f"{listed:,} of {count(total, *DIRECTORIES)}, {100 * listed // max(total, 1)} % ({reason})"),)
 
 
 def _notices(found: dict[str, Any] | None, now: float) -> tuple[tuple[str, str], ...]:

@@ -99,6 +99,7 @@ class Index:
         self._agings = agings
         self._turn = turn = Turn(int(now), bulk=not derived.complete(connection))
         self._pass: str | None = None
+        self._listed_before = 0
         self._dropped: list[int] = []
 
         self.backlog = Backlog()
@@ -144,7 +145,7 @@ class Index:
         self._ahead = Ahead(connection, self._lister)
         self._hints = Hints(
             connection, self.directories, compare, self._writes, self._links, self._doubts, self._proofs, self.backlog,
-            self._ahead, self.watcher, turn, access_resolution=access_resolution,
+            self._ahead, self._limbo, self.watcher, turn, access_resolution=access_resolution,
         )  # fmt: skip
         self._rooms = (
             self.backlog, self._ahead, self._doubts, self._limbo, self._proofs, self._links, self.reclassifier,
@@ -198,6 +199,11 @@ class Index:
         return self._pass
 
     @property
+    def pass_directories(self) -> int:
+        """How many directories have been listed since that pass began; 0 when there is none."""
+        return 0 if self._pass is None else self.applied.directories - self._listed_before
+
+    @property
     def parallel(self) -> bool:
         """Let a second process list ahead: set while somebody waits for a pass over the whole tree."""
         return self._ahead.allowed
@@ -229,6 +235,7 @@ class Index:
         if directory_id == ROOT_ID and rescan.tree and self._pass in {None, "requested"}:
             self._pass = rescan.reason or "requested"
             self._lister.root_listed = False
+            self._listed_before = self.applied.directories
         if directory_id == ROOT_ID and rescan.tree and rescan.reason not in {"first", "requested"}:
             self.doubt_everything()
         self.backlog.push(Listing(directory_id, rescan.tree, reason=rescan.reason), verify=verify)
@@ -366,6 +373,9 @@ class Index:
     def _drop(self, unclaimed: list[int]) -> None:
         """These directories, with all below them, have left the tree."""
         for directory_id in unclaimed:
+            if not self.directories.exists(directory_id):  # COMMIT failed after it had committed: in the checkpoint
+                self._dropped.append(directory_id)
+                continue
             for below in self.directories.below(directory_id):
                 self._links.note_all_in(below)
             for gone in self.directories.drop(directory_id):

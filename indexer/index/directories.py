@@ -145,6 +145,22 @@ class Directories:
             return False
         return True
 
+    def ring(self, directory_id: int) -> tuple[int, int, Key] | None:
+        """Return (id, parent id, name) of a directory in the ring that this one lies in or below; None: there is none.
+
+        Moves that were half seen leave rings. What breaks one is the look at where one of its directories is now.
+        """
+        current, seen = directory_id, set()
+        while current != ROOT_ID:
+            row = self._connection.execute("SELECT parent_id, name FROM directory WHERE id = ?", (current,)).fetchone()
+            if row is None or row[0] is None:
+                return None
+            if current in seen:
+                return current, row[0], row[1]
+            seen.add(current)
+            current = row[0]
+        return None
+
     # Reaching it
 
     def open(self, directory_id: int, *, listing: bool = False, known: tuple[bytes | None, int] | None = None) -> int:

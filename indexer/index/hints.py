@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from indexer.index.compare import Comparer
     from indexer.index.directories import Directories
     from indexer.index.doubts import Doubts, Names
+    from indexer.index.limbo import Limbo
     from indexer.index.links import Links
     from indexer.index.proofs import Proofs
     from indexer.index.rows import Key
@@ -44,6 +45,7 @@ class Hints:
         proofs: Proofs,
         backlog: Backlog,
         ahead: Ahead,
+        limbo: Limbo,
         watcher: Watcher,
         turn: Turn,
         *,
@@ -58,6 +60,7 @@ class Hints:
         self._proofs = proofs
         self._backlog = backlog
         self._ahead = ahead
+        self._limbo = limbo
         self._watcher = watcher
         self._turn = turn
         self._resolution = access_resolution
@@ -121,6 +124,8 @@ class Hints:
             self._proofs.touch(directory_id)
         except (GoneError, DetachedError):
             quiet = self._drained and self._directories.attached(directory_id)
+            if not quiet and self._drained and not (self._limbo or self._backlog):
+                self._limbo.break_ring(directory_id, self._backlog)
             self._doubts.postpone(directory_id, names, quiet=quiet)
         except OSError as error:
             self._directories.trouble(directory_id, error)

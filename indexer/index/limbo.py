@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from indexer.events import ROOT_ID
+from indexer.index.backlog import Listing
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from indexer.index.backlog import Backlog, Listing
+    from indexer.index.backlog import Backlog
     from indexer.index.classes import RulesCache
     from indexer.index.directories import Directories
     from indexer.index.reclassify import Reclassifier
@@ -94,6 +97,19 @@ class Limbo:
         """A directory was reached, or is looked for no longer."""
         self._astray.pop(directory_id, None)
 
+    def break_ring(self, directory_id: int, backlog: Backlog) -> bool:
+        """Nothing is left that could break the ring that this directory lies in: it has left the tree, or hides in it.
+
+        One of the ring waits here while the whole tree is listed, and goes with the others unless that finds it.
+        Returns whether there was a ring.
+        """
+        member = self._directories.ring(directory_id)
+        if member is None:
+            return False
+        self.displaced(*member)
+        backlog.push(Listing(ROOT_ID, tree=True, reason="ring"))
+        return True
+
     def unclaimed(self) -> list[int]:
         """Take out those that vanished before this transaction: they have left the tree."""
         gone = [each for each, turn in self._since.items() if turn < self._turn.number]
@@ -107,6 +123,8 @@ class Limbo:
         After all else: moves that were half seen can leave a ring of directories, and what breaks it waits in there.
         """
         if self._stranded and not self._since:
+            if not backlog:
+                self.break_ring(self._stranded[0].directory_id, backlog)
             for listing in self._stranded:
                 backlog.push(listing, last=True)
             self._stranded = []

@@ -343,5 +343,7 @@ class Service:
             updated=done.updated,
             removed=done.removed,
             seen=done.seen,
+            pass_reason=index.pass_running,
+            pass_directories=index.pass_directories,
             **changes,
         )

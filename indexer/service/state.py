@@ -68,6 +68,10 @@ class Snapshot:
     last_event: int | None = None
     last_reconcile: int | None = None
     """When every file had been verified."""
+    pass_reason: str | None = None
+    """Why the whole tree is being listed now: first, verify, overflow …; None while it is not."""
+    pass_directories: int = 0
+    """How many directories that has listed so far."""
     started: int = 0
     ready: bool = False
     added: int = 0

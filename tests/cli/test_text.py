@@ -11,6 +11,7 @@ from indexer.cli.output import Cell, Column
 from indexer.cli.removal_text import error_lines, exit_code, plan_lines, plan_table, refusal_lines, result_lines
 from indexer.cli.report_tables import report_table
 from indexer.cli.reporting_text import bar, columns_of, gauge, owner, span, when
+from indexer.cli.watching import pass_row
 from indexer.policy.explain import explain
 from indexer.policy.plan import plan
 from indexer.rules import Guards
@@ -268,3 +269,16 @@ def test_a_removed_path_in_words() -> None:
         "  policy     abcdef012345, expire by media (schedule)",
         "  restorable until 2027-01-16T08:00:00Z (in 1d)",
     ]
+
+
+def test_a_pass_over_the_tree_says_how_far_it_is() -> None:
+    """Nothing without one; a first scan has no end that is known; changes meanwhile do not make it more than all."""
+    quiet = {"pass_reason": None, "pass_directories": 0, "directories": 4}
+    assert pass_row(quiet) == ()
+    assert pass_row({**quiet, "pass_reason": "first", "pass_directories": 1}) == (("first scan", "1 directory so far"),)
+    for listed, shown in (
+        (1_000, "1,000 of 4,000 directories, 25 % (verify)"),
+        (5_000, "4,000 of 4,000 directories, 100 % (verify)"),
+    ):
+        document = {"pass_reason": "verify", "pass_directories": listed, "directories": 4_000}
+        assert pass_row(document) == (("verifying", shown),)

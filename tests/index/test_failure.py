@@ -334,3 +334,13 @@ def test_a_lost_name_of_an_inode_is_remembered_through_a_failure(tmp_path: Path)
         rig.index.apply(batch)
         rig.settle()
         assert rig.wrong() == {}
+
+
+def test_a_directory_that_an_earlier_commit_dropped_is_dropped_once(tmp_path: Path) -> None:
+    """A COMMIT can fail after it has committed, in the checkpoint that follows: what is in limbo then has no row."""
+    with Rig(tmp_path, TREE) as rig:
+        gone = rig.value("SELECT max(id) FROM directory") + 1
+        rig.index._limbo._since[gone] = 0
+        rig.settle()
+        assert ("forget", gone) in rig.watcher.calls
+        assert rig.wrong() == {}

@@ -307,3 +307,24 @@ def test_a_ring_of_directories_is_broken_by_what_waits_behind_it(tmp_path: Path)
         assert rig.index.settled
         assert ids(rig, "y/x", "y") == [x, y]
         assert rig.wrong() == {}
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["in the tree", "left the tree"])
+@pytest.mark.parametrize("by", ["hint", "listing"])
+def test_a_ring_that_nothing_breaks_is_looked_for_and_then_dropped(tmp_path: Path, there: bool, by: str) -> None:
+    """Two directories lie in each other, for the index, and no event is left that could tell where they are."""
+    with Rig(tmp_path, {"x": {"f": b"1", "y": {"g": b"22"}}, "other": {"h": b"1"}}) as rig:
+        x, y = ids(rig, "x", "x/y")
+        key = rig.key("x")
+        if not there:
+            (rig.root / "x").rename(tmp_path / "away")
+        rig.execute("UPDATE directory SET parent_id = ?, name = 'x' WHERE id = ?", y, x)
+        rig.reopen()
+        if by == "hint":
+            rig.apply((key, "f"))
+        else:
+            rig.index.request_rescan(Rescan(x, tree=False, reason="changed"))
+        rig.settle()
+        assert rig.wrong() == {}
+        if there:
+            assert ids(rig, "x", "x/y") == [x, y]

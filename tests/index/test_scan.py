@@ -440,3 +440,15 @@ def test_progress_and_results(tmp_path: Path) -> None:
         (rig.root / "a" / "b" / "g").write_bytes(b"changed")
         result = full_scan(rig.index, lambda: NOW)
         assert (result.added, result.updated, result.removed, result.directories_listed, result.seen) == (0, 1, 1, 7, 4)
+
+
+def test_a_pass_says_how_far_it_is(tmp_path: Path) -> None:
+    """Directories listed since it began, which is neither what earlier passes did nor left over when it ends."""
+    with Rig(tmp_path, {"a": {"f": b"1"}, "b": {"c": {}}}) as rig:
+        assert (rig.index.pass_running, rig.index.pass_directories) == (None, 0)
+        rig.begin_verify(1)
+        told = [rig.index.pass_directories]
+        while rig.index.pass_running is not None:
+            rig.turn(1)
+            told.append(rig.index.pass_directories)
+        assert told == [1, 2, 3, 0]
