@@ -5,6 +5,7 @@ Loaded by name into a pytest of its own, whose `tests` package is watchdog's; CO
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import importlib
 import os
@@ -30,6 +31,7 @@ PATIENCE = 0.3
 DEADLINE = 10.0
 
 NAME = os.environ["CONFORMANCE"]
+QUEUE = {"Fanotify": "_group", "Inotify": "_instance"}[NAME]
 LATE = importlib.import_module("deviations").LATE[NAME]  # beside this file: here the package `tests` is watchdog's
 PLACE = tempfile.TemporaryDirectory()
 EMITTER: Any = getattr(observer, f"{NAME}Emitter")
@@ -133,13 +135,44 @@ def in_time(step: Callable[..., None], test: Any) -> Callable[..., None]:
 
     def take(*arguments: Any, **options: Any) -> None:
         step(*arguments, **options)
-        helper = test.funcargs["start_watching"].__self__
-        deadline = time.monotonic() + DEADLINE
-        while any(queued(emitter._group) for emitter in helper.emitters):
+        read_by(test.funcargs["start_watching"].__self__)
+
+    return take
+
+
+def read_by(helper: Any) -> None:
+    """Wait until the emitters of a test have read, and told, all that the kernel holds."""
+    deadline = time.monotonic() + DEADLINE
+    for emitter in helper.emitters:
+        while emitter.is_alive() and (emitter._events or holds(getattr(emitter, QUEUE))):
             assert time.monotonic() < deadline, "the emitter does not read"
             time.sleep(0.001)
 
-    return take
+
+def holds(queue: int) -> bool:
+    """Say whether the kernel holds something for an emitter; not when it has ended with its root."""
+    try:
+        return bool(queued(queue))
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return False
+
+
+def patient(utils: Any) -> None:
+    """Have the checker of events wait for the emitters first, however loaded the machine is, and then not for long."""
+    checker = utils._EventsChecker
+    begin, check = checker.__init__, checker.check_events
+
+    def remember(self: Any, helper: Any, **options: Any) -> None:
+        self.helper = helper
+        begin(self, helper, **options)
+
+    def check_events(self: Any, timeout: float = PATIENCE) -> None:
+        read_by(self.helper)
+        check(self, timeout)
+
+    checker.__init__, checker.check_events = remember, check_events
 
 
 @pytest.fixture(autouse=True)
@@ -165,8 +198,7 @@ def pytest_collection_modifyitems() -> None:
     for module, names in ours.items():
         for name, value in names.items():
             setattr(importlib.import_module(module), name, value)
-    utils: Any = sys.modules["tests.utils"]
-    utils._EventsChecker.check_events.__defaults__ = (PATIENCE,)
+    patient(sys.modules["tests.utils"])
 
 
 @pytest.fixture(scope="session", autouse=True)
