@@ -37,8 +37,8 @@ KINDS = (b"file", b"file", b"live", b"link", b"hard", b"folder")
 a precious file, a directory."""
 
 
-def _attack(root: Path, seed: int, beat: mmap.mmap) -> None:
-    """Exchange things, mostly there and back, until killed; `beat` counts them."""
+def _attack(root: Path, seed: int, beat: mmap.mmap, pause: float) -> None:
+    """Exchange things, mostly there and back, until killed; `beat` counts them, `pause` is the longest between two."""
     chance = random.Random(seed)
     uploads = os.open(root / "uploads", os.O_PATH)
     store = os.open(root, os.O_PATH)
@@ -50,6 +50,8 @@ def _attack(root: Path, seed: int, beat: mmap.mmap) -> None:
         leaf = b"f%02d" % chance.randrange(PER_JOB)
         kind = chance.randrange(10)
         times = 1 if chance.random() < 0.02 else 2
+        if pause:
+            time.sleep(chance.random() * pause)
         try:
             if kind < 6:
                 here = os.open(job, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=uploads)
@@ -79,7 +81,7 @@ def _attack(root: Path, seed: int, beat: mmap.mmap) -> None:
 class _Storm:
     """One tree under attack, and the account of everything that was ever in it."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, pause: float = 0) -> None:
         self.root = root
         self.arena = Arena(root)
         self.attempted = self.removed = self.seen = 0
@@ -96,7 +98,7 @@ class _Storm:
         self._attacker = os.fork()
         if self._attacker == 0:
             try:
-                _attack(root, seed, self._beat)
+                _attack(root, seed, self._beat, pause)
             finally:
                 os._exit(1)
         while not self.exchanges:
@@ -262,3 +264,25 @@ def test_under_attack_for_long(tmp_path: Path) -> None:
         pieces += storm.pieces
         done = f"{attempted:,} tried, {removed:,} removed, {exchanges:,} exchanges, {seen:,} met by the recipe"
         print(f"{done}, {pieces:,} directories moved, none wrong, {time.monotonic() - began:.0f} s", flush=True)  # noqa: T201
+
+
+@pytest.mark.soak
+def test_directories_in_one_piece_under_attack_for_long(tmp_path: Path) -> None:
+    """Two hundred thousand removals by an attacker who leaves most directories alone long enough to go in one piece."""
+    attempted = exchanges = pieces = 0
+    seed = 1000
+    while attempted < 200_000:
+        storm = _Storm(tmp_path / str(seed), seed, pause=0.002)
+        try:
+            for turn in (2, 3) * 4:
+                storm.run(turn)
+            storm.check()
+            storm.empty_the_trash()
+            storm.check()
+        finally:
+            storm.end()
+        shutil.rmtree(tmp_path / str(seed))
+        attempted, exchanges, pieces = attempted + storm.attempted, exchanges + storm.exchanges, pieces + storm.pieces
+        seed += 1
+    print(f"{attempted:,} tried, {exchanges:,} exchanges, {pieces:,} directories moved, none wrong")  # noqa: T201
+    assert pieces > 1000
