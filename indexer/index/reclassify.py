@@ -51,7 +51,9 @@ class Reclassifier:
         self._cursor: int | None = None
         self._fingerprint = ""
         self._skipped: set[int] = set()
-        self._before: tuple[list[int], int | None] = ([], None)
+        self._noted = False
+        """The index says that not all files are classified by the policy."""
+        self._before: tuple[list[int], int | None, bool] = ([], None, False)
 
     @property
     def pending(self) -> bool:
@@ -60,11 +62,11 @@ class Reclassifier:
 
     def begin(self) -> None:
         """Start a transaction."""
-        self._before = list(self._trees), self._cursor
+        self._before = list(self._trees), self._cursor, self._noted
 
     def rollback(self) -> None:
         """It failed."""
-        self._trees, self._cursor = self._before
+        self._trees, self._cursor, self._noted = self._before
 
     def adopt(self, policy: Policy) -> None:
         """Another policy is in force: whatever was to be looked at is looked at by that one."""
@@ -89,19 +91,30 @@ class Reclassifier:
                 row[0]
                 for row in self._connection.execute("SELECT id FROM directory WHERE parent_id = ?", (directory_id,))
             )
+        self._note()
         while self._cursor is not None and left > 0:
             row = self._connection.execute(
                 "SELECT id FROM directory WHERE id > ? ORDER BY id LIMIT 1", (self._cursor,)
             ).fetchone()
             if row is None:
                 self._cursor = None
-                self._connection.execute(
-                    "INSERT INTO meta VALUES ('policy', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                    (self._fingerprint,),
-                )
+                self._write(self._fingerprint)
                 return
             self._cursor = row[0]
             left -= 1 + self._directory(row[0], moved=False)
+
+    def _note(self) -> None:
+        """A crash would forget what moved and has yet to be looked at: the next life then looks at all files."""
+        if self._cursor is None and bool(self._trees) != self._noted:
+            self._noted = bool(self._trees)
+            self._write("" if self._noted else self._policy.fingerprint)
+
+    def _write(self, fingerprint: str) -> None:
+        """Say by which policy all files are classified."""
+        self._connection.execute(
+            "INSERT INTO meta VALUES ('policy', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (fingerprint,),
+        )
 
     def _directory(self, directory_id: int, *, moved: bool) -> int:
         """Recompute one directory's files; return how many rows were read."""

@@ -84,6 +84,20 @@ def test_it_goes_on_in_portions(tmp_path: Path) -> None:
         assert (rig.wrong(), rig.misclassified()) == ({}, {})
 
 
+def test_a_move_whose_classes_were_not_done_is_done_by_the_next_life(tmp_path: Path) -> None:
+    """The program ends between the move and the portions that follow it: no time of any file tells of that."""
+    with Rig(tmp_path, TREE, RULES) as rig:
+        (rig.root / "hot" / "job").rename(rig.root / "none" / "job")
+        rig.apply("hot/job", "none/job")
+        assert rig.misclassified() != {}
+        rig.reopen()
+        rig.settle()
+        assert rig.misclassified() == {}
+        assert rig.wrong() == {}
+        rig.reopen()
+        assert not rig.index.busy  # once is enough
+
+
 def test_a_move_during_a_first_scan(tmp_path: Path) -> None:
     """Nothing is counted yet, so the counters cannot say that nothing has to be done."""
     with Rig(tmp_path, None, RULES) as rig:
