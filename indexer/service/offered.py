@@ -18,7 +18,8 @@ from indexer.service.holding import PATIENCE, as_json, hold, wait_until_free
 from indexer.service.peer import Peer, check_peer
 from indexer.service.planning import Scope
 from indexer.service.priority import IdlePriority
-from indexer.units import show_text, text_of
+from indexer.service.sent import path_sent
+from indexer.units import show_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,7 +87,7 @@ def rows(service: Service, arguments: Mapping[str, Any], _progress: Progress) ->
     if name not in REPORTS or not isinstance(options, dict) or not options.keys() <= _REPORT_OPTIONS:
         raise UsageError(f"the service makes no report {show_text(name)} of this kind for others")
     if "under" in options:
-        options = {**options, "under": _path(options["under"])}
+        options = {**options, "under": path_sent(options["under"])}
     return _alone(lambda: {"rows": report(_store(service), name, int(service.clock()), **options)})
 
 
@@ -95,7 +96,7 @@ def explained(service: Service, arguments: Mapping[str, Any], _progress: Progres
     """Answer with `explain --json` of one path."""
     from indexer.reports.explain import explain
 
-    return explain(_store(service), _path(arguments.get("path")), int(service.clock()))
+    return explain(_store(service), path_sent(arguments.get("path")), int(service.clock()))
 
 
 @operation("plan", "read")
@@ -133,7 +134,7 @@ def held(service: Service, arguments: Mapping[str, Any], _progress: Progress) ->
     until = arguments.get("until")
     found = hold(
         _store(service),
-        [_path(path) for path in _list(arguments, "paths")],
+        [path_sent(path) for path in _list(arguments, "paths")],
         until=None if until is None else _integer(arguments, "until"),
         reason=_text(arguments, "reason", ""),
         by=_peer(arguments).name,
@@ -146,7 +147,7 @@ def held(service: Service, arguments: Mapping[str, Any], _progress: Progress) ->
 @operation("release", "protect")
 def released(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
     """End holds: anybody's for the owner, else only those in the name of the one who asks."""
-    peer, paths = _peer(arguments), [_path(path) for path in _list(arguments, "paths")]
+    peer, paths = _peer(arguments), [path_sent(path) for path in _list(arguments, "paths")]
     with Ledger.open(_store(service).ledger_path) as ledger:
         now = service.clock()
         if not peer.owner:
@@ -166,7 +167,12 @@ def released(service: Service, arguments: Mapping[str, Any], _progress: Progress
 @operation("lease", "protect")
 def leased(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
     """Take a lease in the name of the one who asks; answers once no removal that covers the path is in flight."""
-    peer, path, ttl, now = _peer(arguments), _path(arguments.get("path")), _integer(arguments, "ttl"), service.clock()
+    peer, path, ttl, now = (
+        _peer(arguments),
+        path_sent(arguments.get("path")),
+        _integer(arguments, "ttl"),
+        service.clock(),
+    )
     if ttl < 1:
         raise UsageError("a lease needs a ttl of at least a second")
     with Ledger.open(_store(service).ledger_path) as ledger:
@@ -237,7 +243,7 @@ def restored(service: Service, arguments: Mapping[str, Any], _progress: Progress
     """Bring files back to their places, and nowhere else: the service would write there with rights of its own."""
     from indexer.service.trash import restore_here
 
-    paths = [_path(path) for path in _list(arguments, "paths")]
+    paths = [path_sent(path) for path in _list(arguments, "paths")]
     number = None if arguments.get("run") is None else _integer(arguments, "run")
     with asked_by(_peer(arguments).name):
         wait = min(float(_integer(arguments, "wait", 0)), PATIENCE)
@@ -274,7 +280,7 @@ def _scope(arguments: Mapping[str, Any]) -> Scope:
     class_name, limit = arguments.get("class_name"), arguments.get("limit")
     return Scope(
         None if class_name is None else _text(arguments, "class_name"),
-        _path(arguments.get("under") or ""),
+        path_sent(arguments.get("under") or ""),
         None if limit is None else _integer(arguments, "limit"),
     )
 
@@ -303,14 +309,3 @@ def _list(arguments: Mapping[str, Any], key: str) -> list[Any]:
     if not isinstance(value, list):
         raise UsageError(f"{key} must be a list")
     return value
-
-
-def _path(value: object) -> bytes:
-    """Return a path relative to the root: clean, and not leading out of it. Raises UsageError."""
-    if not isinstance(value, str) or "\0" in value:
-        raise UsageError("a path must be a text without NUL")
-    raw = os.fsencode(value)
-    clean = b"" if raw in {b"", b"."} else os.path.normpath(raw)
-    if clean.startswith((b"/", b"../")) or clean == b"..":
-        raise UsageError(f"{show_text(text_of(raw))} is not relative to the store's root")
-    return clean

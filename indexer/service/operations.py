@@ -11,6 +11,7 @@ from indexer.errors import ServiceError, UsageError
 from indexer.events import ROOT_ID, DirectoryKey, Rescan
 from indexer.scan import doubt_changed
 from indexer.service.control import Answer, Progress, operation
+from indexer.service.sent import path_sent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +48,8 @@ def status(service: Service, _arguments: Mapping[str, Any], _progress: Progress)
 @operation("scan", "read")
 def scan(service: Service, arguments: Mapping[str, Any], progress: Progress) -> Answer:
     """Look at everything (or `under` a directory, or only where directories changed: `quick`) and answer when done."""
-    quick, under = bool(arguments.get("quick")), str(arguments.get("under") or "")
-    directory: DirectoryKey = under or ROOT_ID
+    quick, under = bool(arguments.get("quick")), path_sent(arguments.get("under") or "")
+    directory: DirectoryKey = os.fsdecode(under) or ROOT_ID
     started, before = time.monotonic(), service.board.snapshot
 
     def doubt(index: Index) -> None:

@@ -187,6 +187,10 @@ def test_a_lease_of_another_cannot_be_ended(read_and_protect: Store) -> None:
         {"op": "hold", "paths": "uploads"},
         {"op": "hold", "paths": ["/etc"]},
         {"op": "hold", "paths": ["a\0b"]},
+        {"op": "hold", "paths": ["\ud800"]},
+        {"op": "scan", "under": "\ud800"},
+        {"op": "scan", "under": "../.."},
+        {"op": "scan", "under": ["uploads"]},
         {"op": "report", "name": "drift", "options": {}},
         {"op": "report", "name": "usage", "options": {"heap": 1}},
         {"op": "lease", "path": "uploads", "ttl": True},
@@ -196,9 +200,10 @@ def test_a_lease_of_another_cannot_be_ended(read_and_protect: Store) -> None:
     ],
 )
 def test_nonsense_and_tricks_are_refused(read_and_protect: Store, request_: dict[str, Any]) -> None:
-    """A request cannot lead out of the tree, nor say who it comes from."""
+    """A request cannot lead out of the tree, nor say who it comes from; none ends the service for everybody."""
     with pytest.raises(ServiceError):
         ask_as_member(read_and_protect.root, request_)
+    ask_as_member(read_and_protect.root, {"op": "hello"})
 
 
 def test_with_remove_and_restore_a_member_starts_what_the_policy_says(program: Program, public_tmp: Path) -> None:
