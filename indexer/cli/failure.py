@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from indexer.cli.output import Output
 
 REPORT = "please report it with what `-v` prints: https://github.com/storage-indexer/storage-indexer/issues"
+
+_UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ELSEWHERE = "make room where it is written to; what was done until then is in the ledger: `indexer report runs`"
 
 
 def show_failure(error: BaseException, out: Output) -> int:
@@ -33,6 +37,9 @@ def show_failure(error: BaseException, out: Output) -> int:
     elif isinstance(error, click.ClickException):
         _show(out, "usage", " ".join(error.format_message().split()), _help_of(error))
         code = EXIT_USAGE
+    elif isinstance(error, OSError) and error.errno in _UNWRITTEN and error.filename is None:
+        _show(out, "output", f"what the command says could not be written: {error.strerror}", _ELSEWHERE)
+        code = EXIT_SOME_FAILED
     else:
         _show(out, "unexpected", f"unexpected {type(error).__name__}: {_one_line(error)}", REPORT)
         code = EXIT_SOME_FAILED

@@ -138,9 +138,14 @@ def _ensure_streams() -> None:
 
 def _failed(error: BaseException, state: Cli) -> int:
     try:
+        sys.stdout.flush()  # fails once more where it is the output itself that cannot be written
         code = show_failure(error, state.out)
         sys.stdout.flush()
     except BrokenPipeError:
+        return _nobody_reads()
+    except OSError as unwritten:
+        state.out.json = False
+        show_failure(unwritten, state.out)
         return _nobody_reads()
     return code
 

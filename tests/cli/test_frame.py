@@ -182,16 +182,18 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert done.stderr == b""
 
 
-def test_output_that_cannot_be_written_is_an_error() -> None:
-    """A full disk behind `> file` must not look like success."""
+@pytest.mark.parametrize("words", ["--help", "status -C / --json"])
+def test_output_that_cannot_be_written_is_an_error(words: str) -> None:
+    """A full disk behind `> file` must not look like success, nor like a defect, also where an error was to be said."""
     program = Program()
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [*program.argv, "--help"], stdout=full, stderr=subprocess.PIPE, check=False, env=program.environment
+            [*program.argv, *words.split()], stdout=full, stderr=subprocess.PIPE, check=False, env=program.environment
         )
     assert done.returncode == 1
-    assert b"No space left on device" in done.stderr
+    assert b"could not be written: No space left on device" in done.stderr
     assert b"Traceback" not in done.stderr
+    assert b"report it" not in done.stderr
 
 
 def test_the_version_is_the_packages(call: Call) -> None:
