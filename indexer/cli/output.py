@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -50,6 +50,18 @@ class Output:
     def document(self, value: object) -> None:
         """Print one JSON document. Non-ASCII is escaped, so no name can upset a terminal or a locale."""
         click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None))
+
+    def streamed(self, key: str, values: Iterable[object], rest: Mapping[str, object]) -> None:
+        """Print one JSON document of `rest` with the list `values` under `key`, which is never in memory as a whole."""
+        if sys.stdout.isatty():
+            self.document({key: list(values), **rest})
+            return
+        write = sys.stdout.write
+        write(f"{{{json.dumps(key)}: [")
+        for number, value in enumerate(values):
+            write((", " if number else "") + json.dumps(value))
+        others = json.dumps(dict(rest))[1:-1]
+        write("]" + (", " if others else "") + others + "}\n")
 
     def json_lines(self, values: Iterable[object]) -> None:
         """Print one JSON document a line, some lines at a time: click.echo costs 15 µs a call (measured)."""

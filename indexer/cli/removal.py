@@ -110,7 +110,9 @@ def plan(
     if jsonl:
         cli.out.json_lines(made.rows())
     elif cli.out.json:
-        cli.out.document(made.as_json())
+        rest = made.as_json(shown=0)
+        del rest["actions"]
+        cli.out.streamed("actions", made.rows(), rest)
     else:
         _show_plan(cli, made.as_json(shown=SHOWN), made.now)
 

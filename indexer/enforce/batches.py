@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 SMALLEST, LARGEST = 64, 4096
 """Files in a batch."""
+LARGE = 30_000
+"""Files of a plan that are sorted by directory together."""
 
 
 def next_size(size: int, took: float) -> int:
@@ -24,10 +26,16 @@ def next_size(size: int, took: float) -> int:
 def stages(plan: Plan) -> Iterator[tuple[list[Remove], list[list[Remove]]]]:
     """Yield (single files, the files of each child that goes as one) of each part of the plan, in the plan's order.
 
-    What is past its ttl is one part; what makes room is one for each class, since they give way in an order.
+    What is past its ttl is one part; what makes room is one for each class, since they give way in an order. A large
+    part comes in several, the oldest first, so that a plan of a million files is not in memory at once.
     """
     parts: dict[tuple[str, str], tuple[list[Remove], dict[bytes, list[Remove]]]] = {}
+    gathered, last = 0, None
     for remove in plan.actions:
+        if gathered >= LARGE and (remove.child is None or remove.child is not last):
+            yield from _gathered(parts)
+            parts, gathered = {}, 0
+        gathered, last = gathered + 1, remove.child
         key = (str(remove.reason), "" if remove.reason == "expired" else remove.rule.name)
         part = parts.get(key)
         if part is None:
@@ -36,6 +44,12 @@ def stages(plan: Plan) -> Iterator[tuple[list[Remove], list[list[Remove]]]]:
             part[0].append(remove)
         else:
             part[1].setdefault(remove.child.path, []).append(remove)
+    yield from _gathered(parts)
+
+
+def _gathered(
+    parts: dict[tuple[str, str], tuple[list[Remove], dict[bytes, list[Remove]]]],
+) -> Iterator[tuple[list[Remove], list[list[Remove]]]]:
     for single, children in parts.values():
         yield single, list(children.values())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ from indexer.policy.evict import evict, evict_unordered
 from indexer.policy.guards import Refusal, everything_breach, fraction_breach, shares_of
 from indexer.policy.quota import NOTHING, Demand, Holding, Place, Used
 from indexer.policy.reasons import Blocker
-from indexer.policy.units import Going, cut, decide_unit, evict_units, files_in, going_key, rows
+from indexer.policy.shelf import Oldest, Shelf, regrouped_in_order, sequence_of
+from indexer.policy.units import Going, cut, decide_unit, evict_units, files_in, rows
 from indexer.records import Unit
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ FilesOf = Callable[[Holding], Iterable["IndexedFile | Unit"]]
 class Plan:
     """What a run would do, complete before its first action."""
 
-    actions: tuple[Remove, ...]
+    actions: Sequence[Remove]
     """What is past its ttl, the oldest clock first, then by path; then what goes for a quota, in the class's order.
-    The same index always gives the same plan."""
+    The same index always gives the same plan. Many are kept packed."""
     kept: Mapping[str, int]
     """Files that are due and stay, by reason."""
     truncated: bool
@@ -76,6 +77,10 @@ class Plan:
                 part["bytes"] += action.file.size
                 part["allocated"] += blocks
         return {**total, "still_linked": linked, "classes": classes, "reasons": reasons}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the elements of `actions`, each as it is asked for."""
+        return rows(self.actions)
 
     @property
     def trash(self) -> Used:
@@ -145,12 +150,13 @@ def plan(
             if holding.rule.unit == "child":
                 how = evict_units
             choice.more(how(holding.rule, need, files, now=now, blockers=blockers, on_keep=choice.keep))
-    actions, _ = cut(choice.going, guards, limit=limit)
+    counted = _Counted(choice.drain(), limit)
+    actions = sequence_of(cut(counted, guards, limit=limit))
     due = sum(choice.planned.values())
     if due > len(actions):
         choice.kept[Blocker.POSTPONED] = due - len(actions)
     if limit is not None:  # what is asked for, in files: a child is more than one
-        limit = sum(len(files_in(one)) for one in choice.going[:limit])
+        limit = counted.files_of_all()
     shares = shares_of(choice.planned, recent or {}, {rule.name: rule for rule in rules} | choice.rules)
     breaches = (
         refusal if due else None,
@@ -158,7 +164,7 @@ def plan(
         everything_breach(due if limit is None else min(due, limit), live_files, guards),
     )
     return Plan(
-        actions=tuple(actions),
+        actions=actions,
         kept={reason: files for reason, files in sorted(choice.kept.items()) if files},
         truncated=due > len(actions),
         refused=next((one for one in breaches if one is not None and one.guard != override), None),
@@ -188,6 +194,28 @@ def _decisions(
             yield decision
 
 
+class _Counted:
+    """Counts the files of the first `limit` of what goes, as it is read."""
+
+    def __init__(self, going: Iterator[Going], limit: int | None) -> None:
+        self._going = going
+        self._left = limit or 0
+        self._files = 0
+
+    def __iter__(self) -> Iterator[Going]:
+        for one in self._going:
+            if self._left > 0:
+                self._left -= 1
+                self._files += len(files_in(one))
+            yield one
+
+    def files_of_all(self) -> int:
+        """Return how many files they are, those too that nobody has read."""
+        while self._left > 0 and next(iter(self), None) is not None:
+            pass
+        return self._files
+
+
 @dataclass(slots=True)
 class _Choice:
     """A plan in the making: what goes, no more of it than a run may do; what stays; and what both amount to."""
@@ -197,8 +225,16 @@ class _Choice:
     planned: dict[str, int] = field(default_factory=dict)
     """Files that go, by class, before any cut."""
     rules: dict[str, Rule] = field(default_factory=dict)
-    going: list[Going] = field(default_factory=list)
+    going: Oldest = field(init=False)
+    """What is past its ttl."""
+    later: Shelf = field(default_factory=Shelf)
+    """What makes room."""
+    made: int = 0
+    """How many, children as one, make room."""
     taken: dict[Place, Demand] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.going = Oldest(self.most)
 
     def keep(self, blocker: str, files: int = 1) -> None:
         """Count what stays."""
@@ -206,29 +242,26 @@ class _Choice:
 
     def expired(self, decisions: Iterable[Going | Keep]) -> None:
         """Take what is past its ttl: of a million files only those that can still be among the oldest are kept."""
-        horizon: tuple[int, bytes, bytes] | None = None
-        oldest, most = self.going, self.most
         for decision in decisions:
             if isinstance(decision, Keep):
                 self.keep(decision.blocker, decision.files)
-                continue
-            self._count(decision)
-            if horizon is not None and going_key(decision) > horizon:
-                continue
-            oldest.append(decision)
-            if len(oldest) > most + most // 4 + 1024:
-                oldest.sort(key=going_key)
-                del oldest[most:]
-                horizon = going_key(oldest[-1]) if oldest else (0, b"", b"")
-        oldest.sort(key=going_key)
-        del oldest[most:]
+            else:
+                self._count(decision)
+                self.going.add(decision)
 
     def more(self, going: Iterable[Remove | Whole]) -> None:
         """Take what goes to make room, after what is past its ttl."""
         for one in going:
             self._count(one)
-            if len(self.going) < self.most:
-                self.going.append(one)
+            if len(self.going) + self.made < self.most:
+                self.made += 1
+                for remove in files_in(one):
+                    self.later.add(remove)
+
+    def drain(self) -> Iterator[Going]:
+        """Yield what goes, giving back what has been read."""
+        yield from self.going.drain()
+        yield from regrouped_in_order(self.later.drain())
 
     def gone(self, place: Place) -> Used:
         """Return what a class or child loses by what has been taken so far."""

@@ -155,22 +155,19 @@ def _going(
     return Whole(tuple(Remove(file, rule, reason, clock_at, expires_at, action, child) for file in unit.files))
 
 
-def cut(going: Iterable[Going], guards: Guards, *, limit: int | None = None) -> tuple[list[Remove], int]:
-    """Return (the single removals of the first of `going` that one run may do, how many of `going` they are).
+def cut(going: Iterable[Going], guards: Guards, *, limit: int | None = None) -> Iterator[Remove]:
+    """Yield the single removals of the first of `going` that one run may do.
 
     `limit` counts what goes as one, `max_files` files. A child is never cut apart.
     """
-    actions: list[Remove] = []
-    size = taken = 0
-    for one in going:
+    files = size = 0
+    for taken, one in enumerate(going):
         part = files_in(one)
-        for remove in part:
-            size += remove.file.allocated
-        if taken == limit or len(actions) + len(part) > guards.max_files or size > guards.max_bytes:
-            break
-        actions += part
-        taken += 1
-    return actions, taken
+        files += len(part)
+        size += sum(remove.file.allocated for remove in part)
+        if taken == limit or files > guards.max_files or size > guards.max_bytes:
+            return
+        yield from part
 
 
 def rows(actions: Iterable[Remove]) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from indexer.policy.quota import Used
+from indexer.policy.shelf import sequence_of
 from indexer.policy.watermark import Pressure, Room, filesystem_of, shortage
 from indexer.service.giving_way import by_class, oldest_trash, plan_relief
 from indexer.service.room import ROUNDS, filesystems, room_of
@@ -45,16 +46,21 @@ def foretell(
     mark = store.config.watermark
     if mark is None or plan.refused is not None:
         return plan
-    outlook = _Outlook(store, reader, ledger, mark, plan, past, override, list(plan.actions), chosen)
+    rooms: list[tuple[str, Room]] = []
     root_fd = store.open_root()
     try:
         for name, fd in filesystems(store.config.store.filesystems, root_fd):
-            outlook.filesystem(name, room_of(fd))
+            rooms.append((name, room_of(fd)))
     finally:
         os.close(root_fd)
+    if all(shortage(mark, room) is None for _, room in rooms):
+        return plan
+    outlook = _Outlook(store, reader, ledger, mark, plan, past, override, list(plan.actions), chosen)
+    for name, room in rooms:
+        outlook.filesystem(name, room)
     return replace(
         plan,
-        actions=tuple(outlook.actions),
+        actions=sequence_of(outlook.actions),
         kept=outlook.kept,
         truncated=plan.truncated or outlook.truncated,
         refused=outlook.refused,

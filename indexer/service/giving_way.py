@@ -76,7 +76,7 @@ def plan_relief(
     if refused is not None and refused.guard == override:
         refused = None
     due = len(actions)
-    actions, _ = cut(regrouped(actions), config.guards)
+    actions = list(cut(regrouped(actions), config.guards))
     return Plan(tuple(actions), kept, truncated=len(actions) < due, refused=refused, now=now, due=due)
 
 
