@@ -78,10 +78,6 @@ class Plan:
                 part["allocated"] += blocks
         return {**total, "still_linked": linked, "classes": classes, "reasons": reasons}
 
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the elements of `actions`, each as it is asked for."""
-        return rows(self.actions)
-
     @property
     def trash(self) -> Used:
         """What leaves the trash in all: past its time, and under a watermark."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from indexer.policy.decide import Child
     from indexer.rules import Rule
 
-SMALL = 10_000
+SMALL = 20_000
 """Removals that are kept as objects: what most plans have."""
 BLOCK = 256
 """Removals that are packed together, and unpacked at once for each sequence that is read."""

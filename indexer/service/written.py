@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_left
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.errors import UsageError
@@ -166,7 +167,7 @@ def write_plan(plan: Plan, store: Store, target: Path) -> int:
         "refused": None if plan.refused is None else str(plan.refused.guard),
     }
     with replacing(target) as temporary, temporary.open("w", encoding="utf-8") as out:
-        for document in (head, *map(_line, plan.actions)):
+        for document in chain((head,), map(_line, plan.actions)):
             out.write(json.dumps(document, ensure_ascii=True) + "\n")
     return len(plan.actions)
 
