@@ -23,7 +23,7 @@ MOST_RUNS = 2_000
 # What lies in the trash, or is on its way out of it, can still be undone; the last runs of each kind say when the next
 # one is due, so they stay.
 _OLD = """
-    SELECT id, (SELECT count(*) FROM action a WHERE a.run_id = run.id) FROM run
+    SELECT id, (SELECT count(*) FROM action a WHERE a.run_id = run.id), started FROM run
     WHERE finished IS NOT NULL AND finished < ?1
         AND id NOT IN (SELECT max(id) FROM run GROUP BY kind, "trigger", refused IS NULL AND NOT interrupted)
         AND NOT EXISTS (SELECT 1 FROM action a WHERE a.run_id = run.id
@@ -45,16 +45,18 @@ class Archive(Database):
             found: dict[str, Any] = json.loads(noted)
             return found
         runs: list[int] = []
-        rows = 0
-        for number, actions in self._query(_OLD, (before, MOST_RUNS)):
+        rows = first = 0
+        for number, actions, started in self._query(_OLD, (before, MOST_RUNS)):
             if runs and rows + actions > MOST_ROWS:
                 break
+            first = first if runs else started
             runs.append(number)
             rows += actions
         samples = self._query("SELECT count(*) FROM usage_history WHERE at < ?", (usage_before,))[0][0]
         if not runs and not samples:
             return None
-        name = f"runs-{runs[0]:09}-{runs[-1]:09}.jsonl" if runs else f"usage-{usage_before}.jsonl"
+        # A ledger that was made anew counts from 1 again: the time keeps it from what another one has archived.
+        name = f"runs-{runs[0]:09}-{runs[-1]:09}-{first}.jsonl" if runs else f"usage-{usage_before}.jsonl"
         document = {"file": name, "runs": runs, "usage_before": usage_before}
         self.note(KEY, json.dumps(document))
         return document

@@ -71,6 +71,7 @@ def _write(store: StoreLike, name: str, documents: Iterable[dict[str, Any]]) -> 
     folder = store.state / FOLDER
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
+        _sync(store.state)
     directory = open_private_directory(folder)
     try:
         fd = os.open(name + _TEMPORARY, _NEW, 0o600, dir_fd=directory)
@@ -87,3 +88,11 @@ def _write(store: StoreLike, name: str, documents: Iterable[dict[str, Any]]) -> 
         raise
     finally:
         os.close(directory)
+
+
+def _sync(directory: os.PathLike[str]) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -167,6 +167,17 @@ def test_a_crash_loses_nothing_and_archives_nothing_twice(
     assert not [path for path in os.listdir(store.state / "archive") if path.endswith(".partial")]
 
 
+def test_a_ledger_made_anew_overwrites_no_archive(store: Store) -> None:
+    """It counts its runs from 1 again; what its predecessor has archived stays."""
+    for at in (OLD, OLD + DAY):
+        store.ledger_path.unlink(missing_ok=True)
+        with Ledger.open(store.ledger_path, ballast=False) as ledger:
+            run(ledger, at, [b"%d" % at])
+            run(ledger, NOW, [])
+            assert archive_runs(store, ledger, NOW) == 1
+    assert [line["action"]["path"] for line in lines(store) if "action" in line] == [str(OLD), str(OLD + DAY)]
+
+
 def test_where_the_archive_cannot_be_written_nothing_leaves(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk, or a link that somebody has put there: the runs stay in the ledger."""
 
