@@ -48,22 +48,31 @@ def _plausible(directory: Path) -> bool:
 
 
 def _below(root: Path) -> Iterator[Path]:
-    for child in _directories(root):
-        if child.name == CONTROL:
+    for child in _directories(os.fspath(root)):
+        if os.path.basename(child) == CONTROL:
             continue
-        if _is_store(child):
-            yield child
-        for grandchild in _directories(child):
-            if _is_store(grandchild):
-                yield grandchild
+        for candidate in (child, *_directories(child)):
+            # Text until something is there: up to a million directories are asked, and a Path of each takes seconds.
+            if _has_entry(candidate) and _is_store(Path(candidate)):
+                yield Path(candidate)
 
 
-def _directories(path: Path) -> list[Path]:
+def _directories(path: str) -> list[str]:
     try:
         with os.scandir(path) as entries:
-            return [Path(entry) for entry in islice(entries, MOST_ENTRIES) if entry.is_dir(follow_symlinks=False)]
+            return [entry.path for entry in islice(entries, MOST_ENTRIES) if entry.is_dir(follow_symlinks=False)]
     except (PermissionError, FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _has_entry(directory: str) -> bool:
+    try:
+        os.lstat(f"{directory}/{CONTROL}")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # closed to us, or odd: `_is_store` says what that means
+    return True
 
 
 def _is_store(directory: Path) -> bool:
