@@ -50,7 +50,7 @@ def main() -> None:
         prog="scripts/bench/run",
         description="Measures, and writes the tables into docs/benchmarks.md.",
         epilog="\n".join(
-            f"  {name:10}{text}" for name, text in {**NAMES, "all": f"every one but {', '.join(LONG)}"}.items()
+            f"  {name:12}{text}" for name, text in {**NAMES, "all": f"every one but {', '.join(LONG)}"}.items()
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
