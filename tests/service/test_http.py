@@ -113,7 +113,7 @@ def samples(text: str) -> dict[str, float]:
 
 def test_metrics_have_figures_and_no_path(running: tuple[Service, Web], store: Store, program: Program) -> None:
     """The names of the contract with their values; `indexer metrics` says the same."""
-    _, web = running
+    service, web = running
     code, text = web.ask("/metrics")
     assert code == 200
     found = samples(text)
@@ -128,6 +128,7 @@ def test_metrics_have_figures_and_no_path(running: tuple[Service, Web], store: S
     assert str(store.root) not in text
     assert "uploads/" not in text
     program.run("cleanup", store.root, "-y")
+    service.settle()  # the time of the last event is there from the first one on
     found = samples(web.ask("/metrics")[1])
     assert found['indexer_removed_files_total{kind="cleanup"}'] == 3
     assert found['indexer_last_success_timestamp_seconds{kind="cleanup"}'] > 1_700_000_000
