@@ -18,6 +18,10 @@ REPORT = "please report it with what `-v` prints: https://github.com/storage-ind
 
 _UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ELSEWHERE = "make room where it is written to; what was done until then is in the ledger: `indexer report runs`"
+_NO_ROOM = (
+    "is the disk full (df, df -i)? `indexer plan` and `indexer cleanup` work on a full one; `indexer doctor` looks at"
+    " the rest"
+)
 
 
 def show_failure(error: BaseException, out: Output) -> int:
@@ -39,6 +43,9 @@ def show_failure(error: BaseException, out: Output) -> int:
         code = EXIT_USAGE
     elif isinstance(error, OSError) and error.errno in _UNWRITTEN and error.filename is None:
         _show(out, "output", f"what the command says could not be written: {error.strerror}", _ELSEWHERE)
+        code = EXIT_SOME_FAILED
+    elif (trouble := _trouble_of(error)) is not None:
+        _show(out, trouble, f"the store's databases cannot be used: {_one_line(error)}", _NO_ROOM)
         code = EXIT_SOME_FAILED
     else:
         _show(out, "unexpected", f"unexpected {type(error).__name__}: {_one_line(error)}", REPORT)
@@ -68,6 +75,12 @@ def _show(out: Output, code: str, message: str, remedy: str, problems: tuple[dic
 def _help_of(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     return f"see `{context.command_path} --help`" if context is not None else "see `indexer --help`"
+
+
+def _trouble_of(error: BaseException) -> str | None:
+    from indexer.service.trouble import trouble_of
+
+    return trouble_of(error) if type(error).__name__ == "OperationalError" else None
 
 
 def _one_line(error: BaseException) -> str:

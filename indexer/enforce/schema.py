@@ -102,19 +102,21 @@ def check(connection: Any, path: Path) -> int:
 
 
 def _migrate(path: Path) -> None:
-    from peewee import OperationalError, SqliteDatabase
+    from peewee import PeeweeException, SqliteDatabase
     from playhouse.migrations import Runner
 
     database = SqliteDatabase(os.fspath(path), pragmas=PRAGMAS, timeout=BUSY_SECONDS, thread_safe=False)
     with _alone(path):
-        database.connect()
         try:
+            database.connect()
             if database.pragma("user_version") < VERSION:  # nobody else was here before us
                 Runner(database, str(scripts("ledger"))).up()
-        except OperationalError:
+        except PeeweeException as error:
             # Where nothing can be locked, another process may have made the same step: the version decides.
-            if database.pragma("user_version") < VERSION:
-                raise
+            with suppress(PeeweeException):
+                if database.pragma("user_version") >= VERSION:
+                    return
+            raise unusable(path, error) from error
         finally:
             database.close()
 
@@ -140,6 +142,12 @@ Error = sqlite3.Error
 
 def unusable(path: Path, error: Exception) -> LedgerError:
     """Return the LedgerError for what SQLite said."""
+    if "disk is full" in str(error):
+        return LedgerError(
+            f"{show_text(str(path))}: the disk is full, and there is no room for the ledger",
+            remedy="nothing is removed without it: make a few MiB of room by hand this time, or put [store] state on"
+            " another filesystem; from then on the ledger keeps its own room aside",
+        )
     return LedgerError(
         f"{show_text(str(path))}: the ledger cannot be used: {error}",
         remedy="nothing is removed without it: check its permissions and its disk; if it is damaged, keep a copy of it,"

@@ -16,23 +16,22 @@ from indexer.enforce.recover import recover_at_start
 from indexer.enforce.result import RunResult
 from indexer.enforce.run import execute
 from indexer.enforce.trash import PurgeResult, purge_trash
-from indexer.errors import BusyError, IndexDatabaseError, IndexerError, NotScannedError
-from indexer.index.frozen import open_frozen
+from indexer.errors import BusyError, IndexerError
 from indexer.index.queries import Reader
 from indexer.policy.classes import Classifier
 from indexer.scan import quick_scan
 from indexer.service.alerts import alert_of_run
 from indexer.service.client import service_running
-from indexer.service.current import Current, current_index, ledger_to_read, settle
+from indexer.service.current import Current, ledger_to_read, settle
 from indexer.service.emptied import long_empty
 from indexer.service.forecast import foretell
+from indexer.service.full_disk import index_anyway, index_to_read
 from indexer.service.noticing import Told, publish_notices, wants_notices
 from indexer.service.planning import Scope, attributes_of, blockers_of, decide_all, notices_of
 from indexer.service.pressure import Relieving
 from indexer.service.relief import merged
 from indexer.service.sampling import take_sample
 from indexer.service.thrash import note_thrash
-from indexer.service.trouble import trouble_of
 from indexer.service.wall import moment, note, stepped
 from indexer.units import show_text
 
@@ -129,7 +128,7 @@ def _run(
     chosen: Chosen = written.chosen if written is not None else lambda _file: True
     with ExitStack() as stack:
         if dry_run:
-            current = stack.enter_context(current_index(store, clock, scan=scan))
+            current = index_to_read(stack, store, clock, scan=scan, write=True)
             known = ledger_to_read(store, stack)
             doubted = None if known is None else stepped(known, store.config.guards, moment())
             decided = decide_all(
@@ -147,7 +146,7 @@ def _run(
         stack.callback(os.close, root_fd)
         # First of all, so that what a crash left in the trash is back in the tree before the tree is looked at.
         recover_at_start(store=store, root_fd=root_fd, ledger=ledger, now=clock)
-        current = _index_anyway(stack, store, ledger, clock, scan=scan)
+        current = index_anyway(stack, store, ledger, clock, scan=scan)
         purged = PurgeResult()
         if kind == "cleanup" and store.config.store.mode == "enforce":
             purged = purge_trash(store=store, root_fd=root_fd, ledger=ledger, now=clock, trigger=trigger)
@@ -230,30 +229,3 @@ def _named(plan: Plan, written: Written | None, reader: Reader, ledger: Ledger |
     protection = ledger.protection(plan.now) if ledger is not None else None
     blockers = blockers_of(reader, protection, attributes_of(config, plan.now), notices_of(config, ledger, plan.now))
     return written.skipped(plan, reader, {rule.name: rule for rule in config.classes}, blockers)
-
-
-def _index_anyway(stack: ExitStack, store: Store, ledger: Ledger, clock: Callable[[], float], *, scan: bool) -> Current:
-    """Open the index also on a full disk, which is when removing matters most.
-
-    With the room that the ledger had put aside; where that does not do (no inode for SQLite's side files), the index is
-    read as it is, and the next scan brings it up to date.
-    """
-    # SQLite has several words for no room: the disk is full, an I/O error, a file that cannot be opened.
-    mending = {"disk_full", "index_error"}
-    try:
-        return stack.enter_context(current_index(store, clock, scan=scan))
-    except Exception as error:
-        if trouble_of(error) not in mending:
-            raise
-    ledger.give_room()
-    try:
-        return stack.enter_context(current_index(store, clock, scan=scan))
-    except Exception as error:
-        if trouble_of(error) not in mending and not isinstance(error, IndexDatabaseError):
-            raise
-    stack.enter_context(store.service_lock())
-    reader = stack.enter_context(open_frozen(store.index_path))
-    if not reader.complete:
-        raise NotScannedError(f"{store.root}: the first scan is not complete", remedy="make room, then `indexer scan`")
-    last = int(reader.meta("last_reconcile") or 0)
-    return Current(store, reader, None, max(0, int(clock()) - last))

@@ -14,6 +14,7 @@ from indexer.index.opening import close_filesystems, open_filesystems, open_inde
 from indexer.index.queries import Reader
 from indexer.scan import full_scan, quick_scan
 from indexer.service.client import request, service_running
+from indexer.service.full_disk import keep_ledger_ready
 from indexer.service.policy import index_policy
 from indexer.service.trouble import clear_errors
 from indexer.units import text_of
@@ -34,6 +35,7 @@ def scan_once(store: Store, *, quick: bool, clock: Callable[[], float], progress
     try:
         with store.service_lock(), clear_errors(store):
             done = scan_here(store, quick=quick, clock=clock, progress=progress)
+            keep_ledger_ready(store)
     except BusyError:
         if not service_running(store):
             raise

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
-from indexer.service.current import current_index, ledger_to_read
+from indexer.service.current import ledger_to_read
 from indexer.service.forecast import foretell
+from indexer.service.full_disk import index_to_read
 from indexer.service.planning import Scope, decide_all
 from indexer.service.wall import moment, stepped
 from indexer.units import show_name
@@ -27,7 +28,7 @@ __all__ = ["Scope", "compare", "preview"]
 def preview(store: Store, clock: Callable[[], float], scope: Scope, *, at: int | None, scan: bool) -> Plan:
     """Return what a run would do now, or (`at`, Unix seconds) would do then if nothing changed until then."""
     with ExitStack() as stack:
-        current = stack.enter_context(current_index(store, clock, scan=scan, write=False))
+        current = index_to_read(stack, store, clock, scan=scan)
         ledger = ledger_to_read(store, stack)
         today = int(clock())
         doubted = None if ledger is None or at is not None else stepped(ledger, store.config.guards, moment())
@@ -57,6 +58,6 @@ def compare(
             f"{show_name(os.fsencode(policy))}: {error.strerror}", remedy="name a policy that you may read"
         ) from error
     with ExitStack() as stack:
-        current = stack.enter_context(current_index(store, clock, scan=scan, write=False))
+        current = index_to_read(stack, store, clock, scan=scan)
         ledger = ledger_to_read(store, stack)
         return policy_change(store.config, new, current.reader, ledger, int(clock()) if at is None else at, scope)

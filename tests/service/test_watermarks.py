@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ def write(root: Path, name: str, size: int, days: int) -> bool:
     return True
 
 
+def fill(path: Path) -> None:
+    """Write until not a byte more fits."""
+    with suppress(OSError), path.open("wb", buffering=0) as opened:
+        while opened.write(b"x" * 512):
+            pass
+
+
 def share(root: Path) -> float:
     """Return what df shows."""
     found = os.statvfs(root)
@@ -97,6 +105,34 @@ def test_a_filesystem_that_is_full_to_the_last_block(kind: str, mount: Callable[
     assert done["bytes_freed"] >= said["needed_bytes"]
     again = program.json("cleanup", "-y", root)
     assert (again["files_removed"], again["watermarks"]) == (0, [])
+
+
+@pytest.mark.parametrize(("kind", "full_of"), [("tmpfs", "inodes"), ("ext4", "bytes")])
+def test_a_disk_that_fills_before_the_first_run(
+    kind: str, full_of: str, mount: Callable[..., Path], program: Program
+) -> None:
+    """One scan is enough: plan, and the first cleanup ever, work where not a byte or not an inode is left."""
+    inodes = {"inodes": 300} if full_of == "inodes" else {}
+    root = mount(kind, size=16, options="", **inodes)
+    configure(root, SPACE + "\ninodes = { high = 0.80, low = 0.60 }")
+    write(root, "temp/old", MIB, 9)
+    program.json("scan", root)
+    size, count = (1, 0) if inodes else (MIB, 0)
+    while write(root, f"temp/{count:03}", size, 8):
+        count += 1
+    while not inodes and write(root, f"outputs/{count:03}", 4096, 0):
+        count += 1
+    if not inodes:
+        fill(root / "outputs/last")
+    foretold = program.json("plan", root)
+    assert foretold["actions"][0]["path"] == "temp/old"
+    assert program.json("cleanup", "-n", root)["watermarks"][0]["mark"] == ("inodes" if inodes else "space")
+    done = program.json("cleanup", "-y", root)
+    assert done["files_removed"] > 0
+    assert "old" not in left(root, "temp")
+    assert done["watermarks"][0]["gained_files" if inodes else "gained_bytes"] > 0
+    runs = program.json("report", "runs", "-C", root)["rows"]
+    assert sum(run["files_removed"] for run in runs) == done["files_removed"]
 
 
 def test_the_trash_goes_first(mount: Callable[..., Path], program: Program) -> None:
