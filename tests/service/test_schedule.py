@@ -103,7 +103,7 @@ def test_a_new_schedule_waits_for_its_first_time(tmp_path: Path) -> None:
     with Schedule(store) as schedule:
         fire(store.id, "cleanup")
         (job,) = schedule.rows()
-    assert not store.ledger_path.exists()
+    assert not cleanups(store)
     assert (job["last"], job["result"]) == (None, None)
     assert job["next"] > time.time()
 
@@ -198,7 +198,7 @@ def test_no_schedule_starts_nothing(program: Program, tmp_path: Path) -> None:
     with program.watch(store.root, "--no-schedule") as service:
         service.settle()
         assert service.status()["jobs"] == []
-    assert not store.ledger_path.exists()
+    assert not cleanups(store)
 
 
 def test_a_guard_that_refuses_degrades_until_a_run_goes_through(program: Program, tmp_path: Path) -> None:
