@@ -326,7 +326,7 @@ LEDGER_VIEWS: dict[str, View] = {
             "id": "what `restore --run` takes",
             "started": "when",
             "finished": "NULL: in flight, or cut off",
-            "kind": "`expire`, `cleanup`, `restore` or `purge`",
+            "kind": "`expire`, `cleanup`, `quota`, `watermark`, `restore` or `purge`",
             "trigger": "who started it: `command`, `schedule`, `api`, `watermark`, `recovery`, or `override GUARD`",
             "user": "for whom",
             "mode": "the store's mode",

@@ -29,7 +29,7 @@ from indexer.service.full_disk import index_anyway, index_to_read
 from indexer.service.noticing import Told, publish_notices, wants_notices
 from indexer.service.planning import Scope, attributes_of, blockers_of, decide_all, notices_of
 from indexer.service.pressure import Relieving
-from indexer.service.relief import merged
+from indexer.service.relief import Relief, merged
 from indexer.service.sampling import take_sample
 from indexer.service.thrash import note_thrash
 from indexer.service.wall import moment, note, stepped
@@ -62,7 +62,9 @@ def run(
     still: Callable[[Ledger], bool] = lambda _: True,
     written: Written | None = None,
 ) -> RunResult:
-    """Make the plan and do it (`kind` is expire or cleanup; cleanup empties the trash of what is past its time first).
+    """Make the plan and do it; `kind` is `expire`, `quota`, `watermark`, or `cleanup`, which is all of them.
+
+    A cleanup first empties the trash of what is past its time; a watermark alone only makes room where there is none.
 
     `wait` is how long (seconds) to wait for another run. `still` is asked under the run lock whether the run is wanted
     still; when it is not (another process has done it meanwhile), the result is `skipped`. Nothing goes that a
@@ -152,6 +154,28 @@ def _run(
             purged = purge_trash(store=store, root_fd=root_fd, ledger=ledger, now=clock, trigger=trigger)
         at = moment()
         stop_clock = stepped(ledger, store.config.guards, at)
+
+        def relieve() -> list[Relief]:
+            return Relieving(
+                store,
+                current.reader,
+                ledger,
+                root_fd,
+                rechecker(Classifier(store.config.classes, store.config.store.ignore), heard=_heard(current)),
+                clock,
+                on_removed=current.index.removed if current.index is not None else None,
+                trigger=trigger,
+                stop=stop,
+                progress=progress,
+                override=scope.override,
+                chosen=chosen,
+            ).all()
+
+        if kind == "watermark":
+            if stop_clock is not None:
+                return RunResult(refused=stop_clock.guard, message=stop_clock.message, remedy=stop_clock.remedy)
+            note(ledger, at)
+            return merged(RunResult(index_age_seconds=current.age_seconds), relieve())
         decided = decide_all(
             store.config, current.reader, ledger, int(clock()), scope, refusal=stop_clock, chosen=chosen
         )
@@ -197,21 +221,7 @@ def _run(
         if index is None and service_running(store):
             settle(store, scan=scan)
         current.reader.forget()
-        relieving = Relieving(
-            store,
-            current.reader,
-            ledger,
-            root_fd,
-            again,
-            clock,
-            on_removed=index.removed if index is not None else None,
-            trigger=trigger,
-            stop=stop,
-            progress=progress,
-            override=scope.override,
-            chosen=chosen,
-        )
-        result = merged(result, relieving.all())
+        result = merged(result, relieve())
         return result if written is None else written.unasked(decided, result)
 
 

@@ -12,11 +12,13 @@ from indexer.service import offered, operations  # noqa: F401 - they register wh
 from indexer.service.alerts import Alerts
 from indexer.service.control import ControlSocket
 from indexer.service.daemon import Service
+from indexer.service.full_disk import keep_ledger_ready
 from indexer.service.http import http_server
 from indexer.service.noticing import Noticer
 from indexer.service.publish import Publisher
 from indexer.service.quota_watch import QuotaWatch
 from indexer.service.reload import Reload
+from indexer.service.room_watch import RoomWatch
 from indexer.service.sampling import Sampler
 from indexer.service.schedule import Schedule
 from indexer.service.session import open_session
@@ -65,6 +67,7 @@ def serve(
     Raises BusyError when another service or scan holds the store, and whatever waiting cannot mend.
     """
     with clear_errors(store), store.service_lock(LOCK_SECONDS), ControlSocket(store.control, service):
+        keep_ledger_ready(store)  # while there is room for it
         settle_unfinished(store, clock)  # before the watcher listens: what it puts back is found by the first pass
         with ExitStack() as stack:
             place = stack.enter_context(shared_place(store))
@@ -82,6 +85,8 @@ def serve(
                 quotas = QuotaWatch(store, ready=lambda: service.board.snapshot.ready, clock=clock)
                 service.on_change = stack.enter_context(quotas).poke
                 followers.append(quotas.adopt)
+                room = RoomWatch(store, ready=lambda: service.board.snapshot.ready, clock=clock)
+                followers.append(stack.enter_context(room).adopt)
             if schedule and store.config.schedule.jobs():
                 timetable = stack.enter_context(Schedule(store, service, clock=clock, scheduler=scheduler))
                 service.jobs = timetable.rows
