@@ -68,6 +68,8 @@ class Watermark:
     space: Shares | None = None
     min_free: MinFree | None = None
     inodes: Shares | None = None
+    capacity: int | None = None
+    """Bytes of disk that the store may take in all, trash included: this or the filesystem, whichever is smaller."""
 
 
 _OWN = re.compile(r"/?((?:[^*?\[\\]|\\.)+)/\*\*|/?\*\*", re.DOTALL)

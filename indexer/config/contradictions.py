@@ -136,6 +136,8 @@ def _http(table: Labelled, problems: Problems) -> None:
 def _watermark(table: Labelled, classes: Sequence[Labelled], problems: Problems) -> None:
     if table.given.isdisjoint({"space", "min_free", "inodes"}):
         problems.add("watermark", "has no threshold", "write space, min_free or inodes")
+    if table.values["capacity"] is not None and table.given.isdisjoint({"space", "min_free"}):
+        problems.add("watermark.capacity", "has no threshold of its own", "write space or min_free")
     names = [entry.values["name"] for entry in classes]
     for position, name in enumerate(table.values["order"] or (), start=1):
         if name not in names:

@@ -159,6 +159,7 @@ def _watermark(values: Mapping[str, Any]) -> Watermark:
         space=Shares(**values["space"]) if values["space"] else None,
         min_free=MinFree(**values["min_free"]) if values["min_free"] else None,
         inodes=Shares(**values["inodes"]) if values["inodes"] else None,
+        capacity=values["capacity"],
     )
 
 

@@ -147,6 +147,13 @@ WATERMARK = Table(
         Key("space", SHARES, None, "Used share of the space: start above `high`, stop below `low`."),
         Key("min_free", MIN_FREE, None, "Free bytes: start below `at`, stop above `until`."),
         Key("inodes", SHARES, None, "Used share of the inodes."),
+        Key(
+            "capacity",
+            SIZE,
+            None,
+            "What the store may take of the disk in all, trash included: `space` and `min_free` hold for it, too."
+            " A project quota of the filesystem (ext4, xfs) needs no key.",
+        ),
         Key("order", _LABELS, None, "The classes, in the order in which they give way.", required=True),
     ),
 )

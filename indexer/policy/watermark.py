@@ -97,6 +97,20 @@ def shortage(mark: Watermark, room: Room) -> Shortage | None:
     return Shortage(max(size, 0), max(files, 0), reached) if size > 0 or files > 0 else None
 
 
+def shortage_of(mark: Watermark, room: Room, taken: int) -> Shortage | None:
+    """Return what is needed by the filesystem, or by the capacity that the store was given, whichever is more.
+
+    `taken` is what the store holds of the disk, its trash included, in bytes; with no capacity it does not matter.
+    """
+    found = shortage(mark, room)
+    if mark.capacity is None:
+        return found
+    own = shortage(mark, Room(taken, mark.capacity - taken, 0, 0))
+    if own is None or found is None:
+        return own or found
+    return Shortage(max(own.bytes, found.bytes), found.files, found.mark)
+
+
 def give_way(
     rules: Sequence[Rule],
     need: Used,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from indexer.policy.quota import Used
 from indexer.policy.shelf import sequence_of
-from indexer.policy.watermark import Pressure, Room, filesystem_of, shortage
+from indexer.policy.watermark import Pressure, Room, filesystem_of, shortage, shortage_of
 from indexer.service.giving_way import by_class, oldest_trash, plan_relief
-from indexer.service.room import ROUNDS, filesystems, room_of
+from indexer.service.room import ROUNDS, filesystems, room_of, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,9 +53,10 @@ def foretell(
             rooms.append((name, room_of(fd)))
     finally:
         os.close(root_fd)
-    if all(shortage(mark, room) is None for _, room in rooms):
+    taken = taken_by(reader, ledger)
+    if all((shortage(mark, room) if name else shortage_of(mark, room, taken)) is None for name, room in rooms):
         return plan
-    outlook = _Outlook(store, reader, ledger, mark, plan, past, override, list(plan.actions), chosen)
+    outlook = _Outlook(store, reader, ledger, mark, plan, past, override, list(plan.actions), chosen, taken)
     for name, room in rooms:
         outlook.filesystem(name, room)
     return replace(
@@ -82,6 +83,8 @@ class _Outlook:
     override: str | None
     actions: list[Remove]
     chosen: Chosen
+    taken: int
+    """Bytes of the disk that the store holds now."""
     kept: dict[str, int] = field(init=False)
     truncated: bool = False
     refused: Refusal | None = None
@@ -97,7 +100,8 @@ class _Outlook:
         mine = [one for one in self.plan.actions if filesystem_of(one.file.directory, names) == name]
         gone = _sum(one.allocated for one in self.past if one.filesystem == name)
         gone += freed(one for one in mine if one.action == "delete")
-        short = shortage(self.mark, with_more(room, gone))
+        left = with_more(room, gone)
+        short = shortage(self.mark, left) if name else shortage_of(self.mark, left, self.taken - gone.allocated)
         if short is None:
             return
         need = Used(short.files, short.bytes)

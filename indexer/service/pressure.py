@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from indexer.enforce.run import execute
 from indexer.enforce.trash import purge_trash
 from indexer.policy.quota import Used
-from indexer.policy.watermark import Room, Shortage, disappoints, shortage
+from indexer.policy.watermark import Room, Shortage, disappoints, shortage, shortage_of
 from indexer.service.giving_way import oldest_trash, plan_relief
 from indexer.service.relief import Relief
-from indexer.service.room import ROUNDS, filesystems, room_of
+from indexer.service.room import ROUNDS, filesystems, room_of, taken_by
 from indexer.syscalls.sync import sync_filesystem
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ class Relieving:
         if mark is None:
             return []
         done = []
+        taken = taken_by(self.reader, self.ledger)
         for name, fd in filesystems(self.store.config.store.filesystems, self.root_fd):
-            short = shortage(mark, room_of(fd))
+            short = shortage(mark, room_of(fd)) if name else shortage_of(mark, room_of(fd), taken)
             if short is not None:
                 done.append(self._filesystem(name, fd, mark, short))
         return done
@@ -72,7 +73,7 @@ class Relieving:
         refused = self._refused(name, mark, short)
         if refused is not None:  # before the first action: the trash is not destroyed for a run that cannot help
             return Relief(name, short, 0, 0, 0, 0, "refused", (refused,))
-        purged_files, purged_bytes = self._empty_trash(name, fd, mark)
+        purged_files, purged_bytes = self._empty_trash(name, fd, short)
         results: list[RunResult] = []
         stopped = ""
         for _ in range(ROUNDS):  # the ledger and the index grow meanwhile, so that a plan may fall short by a little
@@ -112,13 +113,12 @@ class Relieving:
             kind="watermark", trigger=self.trigger,
         )  # fmt: skip
 
-    def _empty_trash(self, name: str, fd: int, mark: Watermark) -> tuple[int, int]:
+    def _empty_trash(self, name: str, fd: int, short: Shortage) -> tuple[int, int]:
         """Destroy what lies in this filesystem's trash, the oldest first, as far as needed."""
         first = room_of(fd)
-        short = shortage(mark, first)
         files = size = 0
         for _ in range(TRASH_ROUNDS):
-            need = None if short is None else still_short(first, room_of(fd), short)
+            need = still_short(first, room_of(fd), short)
             chosen = [] if need is None else self._oldest_trash(name, need)
             if not chosen or self.stop():
                 break

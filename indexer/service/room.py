@@ -11,6 +11,9 @@ from indexer.syscalls.beneath import O_PATH, open_beneath
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from indexer.enforce.ledger import Ledger
+    from indexer.index.queries import Reader
+
 ROUNDS = 5
 """Plans that are made for one shortage, at most."""
 
@@ -27,6 +30,11 @@ def filesystems(names: Sequence[str], root_fd: int) -> Iterator[tuple[str, int]]
             yield name, fd
         finally:
             os.close(fd)
+
+
+def taken_by(reader: Reader, ledger: Ledger | None) -> int:
+    """Return how many bytes of the disk the store holds: its files by the index, and its trash by the ledger."""
+    return reader.totals().allocated + (ledger.trash_totals()[1] if ledger is not None else 0)
 
 
 def room_of(fd: int) -> Room:

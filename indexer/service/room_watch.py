@@ -16,8 +16,9 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from indexer.errors import BusyError, IndexerError
-from indexer.policy.watermark import shortage
-from indexer.service.room import filesystems, room_of
+from indexer.index.queries import Reader
+from indexer.policy.watermark import shortage, shortage_of
+from indexer.service.room import filesystems, room_of, taken_by
 from indexer.units import show_text
 
 if TYPE_CHECKING:
@@ -107,12 +108,24 @@ class RoomWatch:
         except (IndexerError, OSError):
             return False  # a root that is gone or another is told by the watcher, and touched by nobody
         try:
-            found = filesystems(config.store.filesystems, root_fd)
-            return any(shortage(config.watermark, room_of(fd)) is not None for _, fd in found)
-        except OSError:
+            mark, found = config.watermark, filesystems(config.store.filesystems, root_fd)
+            if any(shortage(mark, room_of(fd)) is not None for _, fd in found):
+                return True
+            return mark.capacity is not None and shortage_of(mark, room_of(root_fd), self._taken()) is not None
+        except (IndexerError, OSError):
             return False
         finally:
             os.close(root_fd)
+
+    def _taken(self) -> int:
+        from indexer.enforce.ledger import Ledger
+
+        store = self._store
+        with Reader.open(store.index_path) as reader:
+            if not store.ledger_path.exists():
+                return taken_by(reader, None)
+            with Ledger.open(store.ledger_path, read_only=True) as ledger:
+                return taken_by(reader, ledger)
 
     def _relieve(self) -> RunResult:
         from indexer.service.cleanup import Scope, run

@@ -125,6 +125,10 @@ SEVERAL = [
         CLASS + "filename_time = { regex = '(a)(b)', format = '%Y' }",
         {'class[1] "frames".filename_time': "regex has 2 groups"},
     ),
+    (
+        "[watermark]\norder = ['frames']\ncapacity = '1TiB'\ninodes = { high = 0.9, low = 0.8 }\n" + CLASS,
+        {"watermark.capacity": "has no threshold of its own"},
+    ),
     ("[watermark]\norder = ['nobody']", {"watermark.order[1]": 'there is no class "nobody"'}),
     (
         "[watermark]\norder = ['frames']\nspace = { high = 0.8, low = 0.9 }\n" + CLASS,

@@ -86,7 +86,9 @@ def under_pressure(
     room = Room(**sizes, inodes=given["disk"].get("inodes", 0), inodes_free=given["disk"].get("inodes_free", 0))
     limits = {key: Shares(**mark[key]) for key in ("space", "inodes") if key in mark}
     free = {key: parse_size(value) for key, value in mark.get("min_free", {}).items()}
-    watermark = Watermark(tuple(mark["order"]), min_free=MinFree(**free) if free else None, **limits)
+    watermark = Watermark(
+        tuple(mark["order"]), limits.get("space"), MinFree(**free) if free else None, limits.get("inodes")
+    )
     short = shortage(watermark, room)
     if short is None:
         return made

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from indexer.policy.classes import Classifier
 from indexer.policy.quota import Used, order_key
-from indexer.policy.watermark import Room, Shortage, disappoints, filesystem_of, give_way, shortage
+from indexer.policy.watermark import Room, Shortage, disappoints, filesystem_of, give_way, shortage, shortage_of
 from indexer.rules import MinFree, Rule, Shares, Watermark
 from tests.policy.declared import indexed
 
@@ -35,6 +35,23 @@ ROOM = Room(used=900, available=100, inodes=100, inodes_free=50)
 def test_when_it_starts_and_how_far_it_goes(mark: Watermark, room: Room, expected: Shortage | None) -> None:
     """From a high mark to its low one; the larger need of several; no inodes, no inode mark (btrfs)."""
     assert shortage(mark, room) == expected
+
+
+@pytest.mark.parametrize(
+    ("capacity", "taken", "expected"),
+    [
+        (None, 10**6, Shortage(100, 0, "space")),
+        (10_000, 8_999, Shortage(100, 0, "space")),  # the filesystem is the smaller one
+        (10_000, 9_000, Shortage(1_000, 0, "space")),
+        (10_000, 12_000, Shortage(4_000, 0, "space")),  # over it already, as when a capacity is declared late
+    ],
+)
+def test_the_smaller_capacity_counts(capacity: int | None, taken: int, expected: Shortage) -> None:
+    """A store that was given less than its filesystem gives way when that is used up."""
+    mark = Watermark((), space=Shares(0.9, 0.8), capacity=capacity)
+    assert shortage_of(mark, ROOM, taken) == expected
+    roomy = shortage_of(mark, Room(100, 900, 0, 0), taken)
+    assert roomy == (None if capacity is None or taken < 9_000 else expected)
 
 
 @given(used=st.integers(0, 10**12), available=st.integers(1, 10**12), low=st.floats(0.01, 0.9))

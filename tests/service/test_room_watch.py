@@ -101,3 +101,14 @@ def test_report_mode_only_watches(root: Path, program: Program) -> None:
     (root.parent / "filler").write_bytes(b"x" * 8 * MIB)
     assert share(root) > 0.8
     assert RoomWatch(open_store(root)).look() is None
+
+
+def test_a_declared_capacity_is_kept_as_well(root: Path, program: Program) -> None:
+    """The filesystem has room; what the store was given is used up."""
+    config = root / "indexer.toml"
+    config.write_text(config.read_text().replace("order =", 'capacity = "8MiB"\norder ='))
+    program.run("scan", root)
+    assert share(root) < 0.8
+    done = RoomWatch(open_store(root)).look()
+    assert done is not None
+    assert done.files_removed == 3

@@ -236,3 +236,26 @@ def test_a_guard_that_refuses_leaves_the_trash_alone(mount: Callable[..., Path],
     assert len(left(root, "uploads")) == 9
     program.run("-C", root, "restore", "--run", "1", "--yes")
     assert left(root, "temp") == ["old0", "old1", "old2"]
+
+
+def test_a_declared_capacity_counts_before_the_filesystem_does(mount: Callable[..., Path], program: Program) -> None:
+    """Three quarters of the disk are free, and the store has used up what it was given; a dry run says the same."""
+    root = mount("tmpfs", size=64, options="")
+    configure(root, SPACE + '\ncapacity = "10MiB"')
+    write(root, "outputs/final", MIB, 400)
+    for number in range(8):
+        write(root, f"temp/{number}", MIB, 20 - number)
+    program.run("scan", root)
+    assert share(root) < 0.4
+    told = program.json("cleanup", "-n", root)
+    done = program.json("cleanup", "-y", root)
+    assert 3 <= done["files_removed"] <= 4  # the databases lie on the same disk, and grow by the run
+    assert left(root, "temp") == [str(number) for number in range(done["files_removed"], 8)]
+    (mark,) = done["watermarks"]
+    assert (mark["mark"], mark["needed_bytes"], mark["stopped"]) == (
+        "space",
+        3 * MIB + 4096,
+        "",
+    )  # and the configuration
+    assert (told["files_removed"], told["watermarks"][0]["needed_bytes"]) == (3, 3 * MIB)
+    assert program.json("cleanup", "-y", root)["watermarks"] == []
