@@ -58,8 +58,10 @@ class Output:
             return
         write = sys.stdout.write
         write(f"{{{json.dumps(key)}: [")
-        for number, value in enumerate(values):
-            write((", " if number else "") + json.dumps(value))
+        left, comma = iter(values), ""
+        while some := list(islice(left, LINES)):  # a call for each of them costs as much again
+            write(comma + json.dumps(some)[1:-1])
+            comma = ", "
         others = json.dumps(dict(rest))[1:-1]
         write("]" + (", " if others else "") + others + "}\n")
 
