@@ -229,7 +229,8 @@ def test_under_attack(tmp_path: Path) -> None:
     storm = _Storm(tmp_path, 1)
     try:
         turn = 0
-        while turn < 12 or storm.attempted <= 1000 or storm.exchanges <= 1000:  # how many a run meets is chance
+        # How many a run meets is chance.
+        while turn < 12 or storm.attempted <= 1000 or storm.exchanges <= 1000 or not (storm.removed and storm.seen):
             storm.run(turn)
             turn += 1
         storm.check()
