@@ -78,12 +78,23 @@ class Pressure:
         }
 
 
-def shortage(mark: Watermark, room: Room) -> Shortage | None:
+def shortage(mark: Watermark, room: Room, taken: int | None = None) -> Shortage | None:
     """Return what is needed to come from above a high mark to its low one; None: no mark is reached.
 
     Between the marks nothing begins (hysteresis). Where several are reached, the largest need counts for each of
-    bytes and inodes.
+    bytes and inodes. `taken` is what the store holds of this filesystem, its trash included, in bytes: with it the
+    declared capacity is a second room, and what either needs counts; None: none was declared for this filesystem.
     """
+    found = _shortage(mark, room)
+    if taken is None or mark.capacity is None:
+        return found
+    own = _shortage(mark, Room(taken, mark.capacity - taken, 0, 0))
+    if own is None or found is None:
+        return own or found
+    return Shortage(max(own.bytes, found.bytes), found.files, found.mark)
+
+
+def _shortage(mark: Watermark, room: Room) -> Shortage | None:
     size, files, reached = 0, 0, ""
     if mark.space is not None and room.share >= mark.space.high:
         reached = "space"
@@ -95,20 +106,6 @@ def shortage(mark: Watermark, room: Room) -> Shortage | None:
         reached = reached or "inodes"
         files = room.inodes - room.inodes_free - int(mark.inodes.stop * room.inodes)
     return Shortage(max(size, 0), max(files, 0), reached) if size > 0 or files > 0 else None
-
-
-def shortage_of(mark: Watermark, room: Room, taken: int) -> Shortage | None:
-    """Return what is needed by the filesystem, or by the capacity that the store was given, whichever is more.
-
-    `taken` is what the store holds of the disk, its trash included, in bytes; with no capacity it does not matter.
-    """
-    found = shortage(mark, room)
-    if mark.capacity is None:
-        return found
-    own = shortage(mark, Room(taken, mark.capacity - taken, 0, 0))
-    if own is None or found is None:
-        return own or found
-    return Shortage(max(own.bytes, found.bytes), found.files, found.mark)
 
 
 def give_way(

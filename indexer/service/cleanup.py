@@ -154,6 +154,9 @@ def _run(
             purged = purge_trash(store=store, root_fd=root_fd, ledger=ledger, now=clock, trigger=trigger)
         at = moment()
         stop_clock = stepped(ledger, store.config.guards, at)
+        index = current.index
+        classifier = Classifier(store.config.classes, store.config.store.ignore)
+        again = rechecker(classifier, heard=_heard(current))
 
         def relieve() -> list[Relief]:
             return Relieving(
@@ -161,9 +164,9 @@ def _run(
                 current.reader,
                 ledger,
                 root_fd,
-                rechecker(Classifier(store.config.classes, store.config.store.ignore), heard=_heard(current)),
+                again,
                 clock,
-                on_removed=current.index.removed if current.index is not None else None,
+                on_removed=index.removed if index is not None else None,
                 trigger=trigger,
                 stop=stop,
                 progress=progress,
@@ -184,11 +187,8 @@ def _run(
             note(ledger, at)
         if scope.override is not None:
             trigger = f"override {scope.override}"
-        index = current.index
         take_sample(store, current.reader, ledger, int(clock()))
         note_thrash(current.reader, ledger, int(clock()), store.config.ledger.thrash)
-        classifier = Classifier(store.config.classes, store.config.store.ignore)
-        again = rechecker(classifier, heard=_heard(current))
         result = execute(
             decided,
             store=store,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from indexer.policy.quota import Used
 from indexer.policy.shelf import sequence_of
-from indexer.policy.watermark import Pressure, Room, filesystem_of, shortage, shortage_of
+from indexer.policy.watermark import Pressure, Room, filesystem_of, shortage
 from indexer.service.giving_way import by_class, oldest_trash, plan_relief
 from indexer.service.room import ROUNDS, filesystems, room_of, taken_by
 
@@ -53,8 +53,8 @@ def foretell(
             rooms.append((name, room_of(fd)))
     finally:
         os.close(root_fd)
-    taken = taken_by(reader, ledger)
-    if all((shortage(mark, room) if name else shortage_of(mark, room, taken)) is None for name, room in rooms):
+    taken = taken_by(mark, reader, ledger)
+    if all(shortage(mark, room, None if name else taken) is None for name, room in rooms):
         return plan
     outlook = _Outlook(store, reader, ledger, mark, plan, past, override, list(plan.actions), chosen, taken)
     for name, room in rooms:
@@ -83,8 +83,8 @@ class _Outlook:
     override: str | None
     actions: list[Remove]
     chosen: Chosen
-    taken: int
-    """Bytes of the disk that the store holds now."""
+    taken: int | None
+    """Bytes of the disk that the store holds now; None where no capacity is declared."""
     kept: dict[str, int] = field(init=False)
     truncated: bool = False
     refused: Refusal | None = None
@@ -101,7 +101,8 @@ class _Outlook:
         gone = _sum(one.allocated for one in self.past if one.filesystem == name)
         gone += freed(one for one in mine if one.action == "delete")
         left = with_more(room, gone)
-        short = shortage(self.mark, left) if name else shortage_of(self.mark, left, self.taken - gone.allocated)
+        taken_then = None if name or self.taken is None else self.taken - gone.allocated
+        short = shortage(self.mark, left, taken_then)
         if short is None:
             return
         need = Used(short.files, short.bytes)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from indexer.enforce.run import execute
 from indexer.enforce.trash import purge_trash
 from indexer.policy.quota import Used
-from indexer.policy.watermark import Room, Shortage, disappoints, shortage, shortage_of
+from indexer.policy.watermark import Room, Shortage, disappoints, shortage
 from indexer.service.giving_way import oldest_trash, plan_relief
 from indexer.service.relief import Relief
 from indexer.service.room import ROUNDS, filesystems, room_of, taken_by
@@ -61,9 +61,9 @@ class Relieving:
         if mark is None:
             return []
         done = []
-        taken = taken_by(self.reader, self.ledger)
+        taken = taken_by(mark, self.reader, self.ledger)
         for name, fd in filesystems(self.store.config.store.filesystems, self.root_fd):
-            short = shortage(mark, room_of(fd)) if name else shortage_of(mark, room_of(fd), taken)
+            short = shortage(mark, room_of(fd), None if name else taken)
             if short is not None:
                 done.append(self._filesystem(name, fd, mark, short))
         return done

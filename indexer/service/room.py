@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from indexer.enforce.ledger import Ledger
     from indexer.index.queries import Reader
+    from indexer.rules import Watermark
 
 ROUNDS = 5
 """Plans that are made for one shortage, at most."""
@@ -32,8 +33,13 @@ def filesystems(names: Sequence[str], root_fd: int) -> Iterator[tuple[str, int]]
             os.close(fd)
 
 
-def taken_by(reader: Reader, ledger: Ledger | None) -> int:
-    """Return how many bytes of the disk the store holds: its files by the index, and its trash by the ledger."""
+def taken_by(mark: Watermark, reader: Reader, ledger: Ledger | None) -> int | None:
+    """Return how many bytes of the disk the store holds: its files by the index, and its trash by the ledger.
+
+    None where no capacity is declared: then nobody asks, and nothing is added up.
+    """
+    if mark.capacity is None:
+        return None
     return reader.totals().allocated + (ledger.trash_totals()[1] if ledger is not None else 0)
 
 

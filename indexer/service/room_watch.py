@@ -13,11 +13,13 @@ import logging
 import os
 import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from indexer.errors import BusyError, IndexerError
 from indexer.index.queries import Reader
-from indexer.policy.watermark import shortage, shortage_of
+from indexer.policy.watermark import shortage
+from indexer.service.current import ledger_to_read
 from indexer.service.room import filesystems, room_of, taken_by
 from indexer.units import show_text
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from indexer.enforce.result import RunResult
+    from indexer.rules import Watermark
     from indexer.store import Store
 
 log = logging.getLogger(__name__)
@@ -111,21 +114,16 @@ class RoomWatch:
             mark, found = config.watermark, filesystems(config.store.filesystems, root_fd)
             if any(shortage(mark, room_of(fd)) is not None for _, fd in found):
                 return True
-            return mark.capacity is not None and shortage_of(mark, room_of(root_fd), self._taken()) is not None
+            return mark.capacity is not None and shortage(mark, room_of(root_fd), self._taken(mark)) is not None
         except (IndexerError, OSError):
             return False
         finally:
             os.close(root_fd)
 
-    def _taken(self) -> int:
-        from indexer.enforce.ledger import Ledger
-
-        store = self._store
-        with Reader.open(store.index_path) as reader:
-            if not store.ledger_path.exists():
-                return taken_by(reader, None)
-            with Ledger.open(store.ledger_path, read_only=True) as ledger:
-                return taken_by(reader, ledger)
+    def _taken(self, mark: Watermark) -> int | None:
+        with ExitStack() as stack:
+            reader = stack.enter_context(Reader.open(self._store.index_path))
+            return taken_by(mark, reader, ledger_to_read(self._store, stack))
 
     def _relieve(self) -> RunResult:
         from indexer.service.cleanup import Scope, run

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from indexer.policy.classes import Classifier
 from indexer.policy.quota import Used, order_key
-from indexer.policy.watermark import Room, Shortage, disappoints, filesystem_of, give_way, shortage, shortage_of
+from indexer.policy.watermark import Room, Shortage, disappoints, filesystem_of, give_way, shortage
 from indexer.rules import MinFree, Rule, Shares, Watermark
 from tests.policy.declared import indexed
 
@@ -49,8 +49,8 @@ def test_when_it_starts_and_how_far_it_goes(mark: Watermark, room: Room, expecte
 def test_the_smaller_capacity_counts(capacity: int | None, taken: int, expected: Shortage) -> None:
     """A store that was given less than its filesystem gives way when that is used up."""
     mark = Watermark((), space=Shares(0.9, 0.8), capacity=capacity)
-    assert shortage_of(mark, ROOM, taken) == expected
-    roomy = shortage_of(mark, Room(100, 900, 0, 0), taken)
+    assert shortage(mark, ROOM, taken) == expected
+    roomy = shortage(mark, Room(100, 900, 0, 0), taken)
     assert roomy == (None if capacity is None or taken < 9_000 else expected)
 
 
