@@ -18,6 +18,9 @@ __all__ = ["StorageManager", "__version__"]
 def __getattr__(name: str) -> object:
     """Import the manager when it is first asked for: `indexer plan` starts faster without it (PEP 562)."""
     if name == "StorageManager":
+        from indexer.platforms import require_posix
+
+        require_posix()
         from indexer.manager import StorageManager
 
         return StorageManager

@@ -64,6 +64,13 @@ class RefusedError(IndexerError):
         self.guard = guard
 
 
+class PlatformError(IndexerError):
+    """The operating system lacks what the index and its locks stand on."""
+
+    code = "platform"
+    exit_code = EXIT_REFUSED
+
+
 class NoStoreError(IndexerError):
     """There is no store here."""
 

@@ -16,6 +16,7 @@ from indexer._version import __version__
 from indexer.cli._common import Cli, common_options, examples
 from indexer.cli.failure import show_failure
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
+from indexer.platforms import require_posix
 
 
 class Entry(NamedTuple):
@@ -85,6 +86,7 @@ class LazyGroup(click.Group):
 
 
 def _imported(entry: Entry) -> click.Command:
+    require_posix()
     found: click.Command = getattr(importlib.import_module(entry.module), entry.name)
     return found
 
