@@ -446,7 +446,7 @@ class StorageManager:
         return len(page)
 
     def metrics(self) -> bytes:
-        """Return the store's figures as Prometheus text. Raises UsageError without the extra `web`."""
+        """Return the store's figures as Prometheus text."""
         if (remote := self._remote) is not None:
             return remote.metrics()
         from indexer.service.metrics import metrics_text

@@ -87,6 +87,11 @@ def _times(number: str, factor: int) -> int:
     return int(whole) * factor + int(fraction or "0") * factor // scale
 
 
+def count(number: int, one: str = "file", many: str = "") -> str:
+    """Return how many, in words: `1 file`, `2 files`; `many` for what does not just take an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def format_size(size: int) -> str:
     """Return bytes for people, in powers of 1024: `10.0 GiB`, `512 Bytes`."""
     from humanize import naturalsize  # 8 ms, and only reports need it

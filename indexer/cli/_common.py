@@ -214,8 +214,11 @@ def paths_options(command: Callable[P, R]) -> Callable[P, R]:
     return click.argument("paths", nargs=-1, type=PATH)(command)
 
 
-def path_operands(paths: Iterable[Path], paths_from: Path | None, *, nul: bool) -> list[Path]:
-    """Return the paths of the command line and of `--paths-from`, any bytes. UsageError when there are none."""
+def path_operands(paths: Iterable[Path], paths_from: Path | None, *, nul: bool, instead: str = "") -> list[Path]:
+    """Return the paths of the command line and of `--paths-from`, any bytes.
+
+    Raises UsageError when there are none; its remedy names the option that would do `instead`.
+    """
     found = list(paths)
     if paths_from is not None:
         try:
@@ -226,5 +229,5 @@ def path_operands(paths: Iterable[Path], paths_from: Path | None, *, nul: bool) 
     elif nul:
         raise UsageError("-0 without --paths-from", remedy="say where the paths come from: --paths-from -")
     if not found:
-        raise UsageError("no path was given", remedy="name at least one, or --paths-from FILE")
+        raise UsageError("no path was given", remedy=f"name at least one, or --paths-from FILE{instead}")
     return found

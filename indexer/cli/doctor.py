@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from indexer.cli._common import PATH, Cli, Column, common_options, confirm_or_refuse, examples
-from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, IndexerError, NoStoreError
+from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, ConfigError, IndexerError, NoStoreError
+from indexer.units import count
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from indexer.reports.machine import Check
     from indexer.store import Store
 
 
@@ -46,7 +50,7 @@ def doctor(cli: Cli, directory: Path | None, fix: bool, dry_run: bool, yes: bool
     except NoStoreError:
         raise
     except IndexerError as error:  # what is wrong is what was asked for
-        checks = [*examine_machine(), Check(error.code, ok=False, detail=error.message, remedy=error.remedy)]
+        checks = [*examine_machine(), *_hindrance(error)]
     else:
         if fix:
             fixed = _fix(cli, store, dry_run=dry_run, yes=yes)
@@ -57,9 +61,29 @@ def doctor(cli: Cli, directory: Path | None, fix: bool, dry_run: bool, yes: bool
     if cli.out.json:
         cli.out.document({"checks": [asdict(check) for check in checks], **({"fixed": fixed} if fixed else {})})
     else:
-        rows = [("ok" if check.ok else "!", check.name, check.detail, check.remedy) for check in checks]
-        cli.out.table((Column(""), "check", "found", "remedy"), rows)
+        cli.out.table((Column(""), "check", "found, and its remedy"), _rows(checks))
     return EXIT_DONE if all(check.ok for check in checks) else EXIT_SOME_FAILED
+
+
+def _rows(checks: list[Check]) -> Iterator[tuple[str, str, str]]:
+    """Yield a row a check, and below it its remedy."""
+    for check in checks:
+        yield ("ok" if check.ok else "!", check.name, check.detail)
+        if check.remedy:
+            yield ("", "", check.remedy)
+
+
+def _hindrance(error: IndexerError) -> Iterator[Check]:
+    """Yield what keeps the store from being opened, a check for each problem of its configuration."""
+    from indexer.reports.machine import Check
+
+    if not isinstance(error, ConfigError) or not error.problems:
+        name = {"config": "configuration", "usage": "store"}.get(error.code, error.code)
+        yield Check(name, ok=False, detail=error.message, remedy=error.remedy)
+        return
+    for problem in error.problems:
+        detail = ": ".join(part for part in (problem["file"], problem["key"], problem["message"]) if part)
+        yield Check("configuration", ok=False, detail=detail, remedy=problem["remedy"])
 
 
 def _fix(cli: Cli, store: Store, *, dry_run: bool, yes: bool) -> dict[str, Any]:
@@ -70,10 +94,14 @@ def _fix(cli: Cli, store: Store, *, dry_run: bool, yes: bool) -> dict[str, Any]:
         wanted = mendable(store)
         if wanted.total:
             question = (
-                f"Set mode, owner or group of {wanted.entries:,} entries, close {wanted.private:,} of the store's?"
+                f"Set mode, owner or group of {count(wanted.entries, 'entry', 'entries')}, close"
+                f" {wanted.private:,} of the store's?"
             )
             confirm_or_refuse(question, yes=yes, dry_run=dry_run)
         done = wanted if dry_run or not wanted.total else mend(store)
     verb = "would be set" if dry_run else "set"
-    cli.out.note(f"{verb}: {done.entries:,} entries, {done.private:,} files of the store; left alone: {done.skipped:,}")
+    cli.out.note(
+        f"{verb}: {count(done.entries, 'entry', 'entries')}, {count(done.private)} of the store;"
+        f" left alone: {done.skipped:,}"
+    )
     return {"dry_run": dry_run, "entries": done.entries, "private": done.private, "skipped": done.skipped}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from indexer.cli.reporting_text import count, span, when
+from indexer.cli.reporting_text import span, when
 from indexer.policy.reasons import Blocker, Guard
-from indexer.units import format_duration, format_size, format_time, show_text
+from indexer.units import count, format_duration, format_size, format_time, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from indexer.cli._common import PATH, Cli, common_options, examples, view_names
-from indexer.cli.reporting_text import count
 from indexer.errors import UsageError
+from indexer.units import count
 
 
 @click.command(
@@ -44,5 +44,5 @@ def _mode(text: str | None) -> int | None:
     except ValueError:
         mode = -1
     if not 0 <= mode <= 0o777:
-        raise UsageError(f"{text!r} is not a mode", remedy="Write it as chmod takes it: 0640.")
+        raise UsageError(f"{text!r} is not a mode", remedy="write it as chmod takes it: 0640")
     return mode

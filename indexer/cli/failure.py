@@ -39,7 +39,7 @@ def show_failure(error: BaseException, out: Output) -> int:
         _show(out, error.code, error.message, error.remedy, problems)
         code = error.exit_code
     elif isinstance(error, click.ClickException):
-        _show(out, "usage", " ".join(error.format_message().split()), _help_of(error))
+        _show(out, "usage", _as_ours(error.format_message()), _help_of(error))
         code = EXIT_USAGE
     elif isinstance(error, OSError) and error.errno in _UNWRITTEN and error.filename is None:
         _show(out, "output", f"what the command says could not be written: {error.strerror}", _ELSEWHERE)
@@ -70,6 +70,12 @@ def _show(out: Output, code: str, message: str, remedy: str, problems: tuple[dic
             out.warn(f"      {problem['remedy']}")
     if remedy and len(problems) != 1:
         out.warn(f"  {show_text(remedy)}")
+
+
+def _as_ours(message: str) -> str:
+    """Return what click says in the form of all our messages: one line, without capital and full stop."""
+    line = " ".join(message.split()).removesuffix(".")
+    return line[:1].lower() + line[1:]
 
 
 def _help_of(error: click.ClickException) -> str:

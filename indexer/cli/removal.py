@@ -36,10 +36,9 @@ from indexer.cli.removal_text import (
     trash_table,
 )
 from indexer.cli.reporting import operand, show
-from indexer.cli.reporting_text import count
 from indexer.errors import EXIT_DONE, RefusedError, UsageError
 from indexer.policy.units import rows
-from indexer.units import format_size, parse_duration, parse_time, show_text, text_of
+from indexer.units import count, format_size, parse_duration, parse_time, show_text, text_of
 
 if TYPE_CHECKING:
     from indexer.manager import StorageManager
@@ -320,7 +319,8 @@ def restore(
 
     Exit 1 when something could not be brought back; each is named.
     """
-    named = path_operands(paths, paths_from, nul=nul) if paths or paths_from or nul or run is None else []
+    by_path = paths or paths_from or nul or run is None
+    named = path_operands(paths, paths_from, nul=nul, instead=", or --run N") if by_path else []
     manager = cli.manager_of(named[0]) if named else cli.manager()
     wanted = [operand(manager, path) for path in named]
     if dry_run:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from indexer.cli.output import Column
-from indexer.cli.reporting_text import count, when
+from indexer.cli.reporting_text import when
 from indexer.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SOME_FAILED
-from indexer.units import format_size, show_text
+from indexer.units import count, format_size, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

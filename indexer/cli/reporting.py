@@ -19,9 +19,9 @@ from indexer.cli.explaining_text import explain_lines
 from indexer.cli.failure import show_failure
 from indexer.cli.output import Column
 from indexer.cli.report_tables import report_table
-from indexer.cli.reporting_text import columns_of, count, fit
+from indexer.cli.reporting_text import columns_of, fit
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
-from indexer.units import format_size, parse_duration, show_text
+from indexer.units import count, format_size, parse_duration, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -89,7 +89,7 @@ def report(
         page(cli, operands, [under, class_name, within, by, top, as_csv or None])
         return
     if len(operands) > 1:
-        raise UsageError(f"`report {name}` takes one DIR", remedy="Only `report html` writes to a FILE.")
+        raise UsageError(f"`report {name}` takes one DIR", remedy="only `report html` writes to a FILE")
     manager = cli.manager(operands[0] if operands else None)
     options: dict[str, Any] = {"class_name": class_name, "by": by, "top": top}
     options["within"] = parse_duration(within) if within is not None else None
@@ -204,7 +204,7 @@ def page(cli: Cli, operands: Sequence[Path], narrowing: Sequence[object]) -> Non
     if not 1 <= len(operands) <= 2:
         raise UsageError("`report html` takes a FILE to write, and a DIR", remedy="indexer report html report.html")
     if any(option is not None for option in narrowing):
-        raise UsageError("`report html` tells of the whole store", remedy="Leave the options out.")
+        raise UsageError("`report html` tells of the whole store", remedy="leave the options out")
     file = operands[0]
     written = cli.manager(operands[1] if len(operands) == 2 else None).write_page(file)
     if cli.out.json:

@@ -63,11 +63,6 @@ def span(seconds: int) -> str:
     return format_duration(seconds)
 
 
-def count(number: int, one: str = "file", many: str = "") -> str:
-    """Return how many, in words: `1 file`, `2 files`; `many` for what does not just take an s."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 @cache
 def owner(uid: int) -> str:
     """Return a user's name on this machine, or the number of one that has none here."""

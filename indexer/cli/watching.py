@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from indexer.cli._common import PATH, Cli, common_options, examples
-from indexer.cli.reporting_text import count
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
-from indexer.units import format_duration, format_size, format_time, show_text
+from indexer.units import count, format_duration, format_size, format_time, show_text
 
 if TYPE_CHECKING:
     from indexer.store import Store
@@ -65,7 +64,8 @@ def _introduce(cli: Cli, store: Store, figures: dict[str, Any]) -> None:
     cli.out.note(f"Backend: {choice.name} ({choice.reason}).")
     if store.config.classes:
         policy = store.config
-        cli.out.note(f"Its policy was there already: {len(policy.classes)} classes, mode {policy.store.mode}.")
+        classes = count(len(policy.classes), "class", "classes")
+        cli.out.note(f"Its policy was there already: {classes}, mode {policy.store.mode}.")
     else:
         cli.out.note("Nothing will be removed: next `indexer init` writes a policy to edit.")
 
@@ -210,7 +210,7 @@ def _notices(found: dict[str, Any] | None, now: float) -> tuple[tuple[str, str],
     """Return what is to be said of notices; nothing where no class wants them."""
     if found is None:
         return ()
-    text = f"{found['files']:,} files named, last {_ago(found['last'], now)}"
+    text = f"{count(found['files'])} named, last {_ago(found['last'], now)}"
     if found["failures"]:
         since = f"failing since {format_time(found['since'])}, next try {format_time(found['next_try'])}"
         text += f"; {since}: {show_text(found['error'])}"

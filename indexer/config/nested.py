@@ -94,7 +94,7 @@ def _filename_time(read: Mapping[str, Any]) -> None:
     try:
         datetime.strptime(datetime(2024, 1, 15, 14, 30, 22, tzinfo=UTC).strftime(read["format"]), read["format"])  # noqa: DTZ007
     except ValueError as error:
-        raise UsageError(f"format: {error}", remedy="Python's strptime lists the fields") from error
+        raise UsageError(f"format: {error}", remedy="write the fields of Python's strptime: %Y%m%d_%H%M%S") from error
     try:
         ZoneInfo(read["tz"])
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

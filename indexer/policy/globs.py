@@ -20,7 +20,7 @@ _OPEN_END = f"(?:{_DIRECTORY_MARK}|$)"
 # reasoning by components; such patterns are simply evaluated in full for every name.
 _SAFE_BRACKET = re.compile(r"\[(?:[a-z]-[a-z]|[A-Z]-[A-Z]|[0-9]-[0-9]|[A-Za-z0-9_.])+\]")
 _SPECIAL = frozenset("*?[\\")
-_REMEDY = "Write a gitignore-style glob relative to the store, such as uploads/** or **/*.tmp."
+_REMEDY = "write a gitignore-style glob relative to the store, such as uploads/** or **/*.tmp"
 _EVERYTHING = re.compile("").match("")
 
 

@@ -76,8 +76,8 @@ def _refusal(name: str | None, concerned: int, recent: int, base: int, fraction:
         Guard.MAX_FRACTION,
         f"{whose}{concerned:,} of {base:,} files would go{before}, {concerned / base:.3g} of the store: more than"
         f" max_fraction = {fraction:g}",
-        f"Look at `indexer plan`. If it is what you want, raise {key}, or go in steps: expire with --class, --under or"
-        " --limit.",
+        f"look at `indexer plan`; if it is what you want, raise {key}, or go in steps: expire with --class, --under or"
+        " --limit",
     )
 
 
@@ -108,7 +108,7 @@ def clock_breach(last: Moment, now: Moment, guards: Guards) -> Refusal | None:
         Guard.CLOCK_STEP,
         f"the wall clock went {'forward' if step > 0 else 'back'} by {abs(step):,} s since the last run, more than"
         f" max_clock_step = {guards.max_clock_step} s",
-        "Set the clock right. If it is right now: indexer cleanup --override max_clock_step",
+        "set the clock right; if it is right now: indexer cleanup --override max_clock_step",
     )
 
 
@@ -119,5 +119,5 @@ def everything_breach(planned: int, live_files: int, guards: Guards) -> Refusal 
     return Refusal(
         Guard.EVERYTHING,
         f"all {live_files:,} files of the store would go",
-        "Look at `indexer plan`. If it is what you want: indexer cleanup --override everything",
+        "look at `indexer plan`; if it is what you want: indexer cleanup --override everything",
     )

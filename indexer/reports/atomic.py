@@ -71,7 +71,7 @@ def _check(target: Path) -> None:
         return
     if not stat.S_ISREG(found.st_mode):
         raise UsageError(
-            f"{show_name(os.fsencode(target))} is there and is not a regular file", remedy="Name another file."
+            f"{show_name(os.fsencode(target))} is there and is not a regular file", remedy="name another file"
         )
 
 
@@ -102,7 +102,7 @@ def _group_id(group: str) -> int:
         return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
     except KeyError as error:
         raise UsageError(
-            f"there is no group {group!r}", remedy="Name a group of this machine, or its number."
+            f"there is no group {group!r}", remedy="name a group of this machine, or its number"
         ) from error
 
 
@@ -126,5 +126,5 @@ def _sync_directory(directory: Path) -> None:
 def _failed(target: Path, error: OSError) -> FilesystemError:
     return FilesystemError(
         f"{show_name(os.fsencode(target))} cannot be written: {error.strerror}",
-        remedy="Check that its directory exists, is yours to write to, and has room.",
+        remedy="check that its directory exists, is yours to write to, and has room",
     )

@@ -13,7 +13,7 @@ from indexer.reports.machine import Check, mount_of, platform_checks, sqlite_che
 from indexer.reports.permissions import lease_check, private_check, tree_checks
 from indexer.reports.stray import trash_check
 from indexer.syscalls.stat import stat_fd
-from indexer.units import format_size, show_text
+from indexer.units import count, format_size, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,7 +195,7 @@ def _trust(store: Store) -> Iterator[Check]:
 def _configuration(store: Store) -> Iterator[Check]:
     config = store.config
     where = show_text(os.fspath(config.path)) if config.path is not None else "none: index only"
-    classes = f"{len(config.classes)} classes, mode {config.store.mode}"
+    classes = f"{count(len(config.classes), 'class', 'classes')}, mode {config.store.mode}"
     yield Check(
         "configuration",
         ok=not config.warnings,
@@ -219,7 +219,7 @@ def _index(store: Store) -> Iterator[Check]:
     yield Check(
         "index",
         ok=complete,
-        detail=f"{files:,} files" if complete else "the first scan is not complete",
+        detail=count(files) if complete else "the first scan is not complete",
         remedy="" if complete else "run `indexer scan` or `indexer watch`",
     )
     unread = [(path, code) for path, code in problems if code not in {errno.EXDEV, errno.ENODEV}]
@@ -229,6 +229,6 @@ def _index(store: Store) -> Iterator[Check]:
         yield Check(
             "unreadable",
             ok=False,
-            detail=f"{len(unread)} directories cannot be listed, first {first}",
+            detail=f"{count(len(unread), 'directory', 'directories')} cannot be listed, first {first}",
             remedy="run as a user who may read them, or put them into [store] ignore",
         )

@@ -36,7 +36,7 @@ def export(
     _refuse_own_state(store, target)
     if target.suffix == ".db":
         if view is not None:
-            raise UsageError("a .db has all views", remedy="Leave --view out, or choose .csv, .jsonl or .parquet.")
+            raise UsageError("a .db has all views", remedy="leave --view out, or choose .csv, .jsonl or .parquet")
         from indexer.reports.publish import publish
 
         return publish(store, target, now, mode=mode, group=group)
@@ -44,12 +44,12 @@ def export(
     if write is None:
         raise UsageError(
             f"{show_name(os.fsencode(target))}: the suffix does not name a format",
-            remedy=f"End it with .db, {', '.join(_FORMATS)}.",
+            remedy=f"end it with .db, {', '.join(_FORMATS)}",
         )
     name = view or "files"
     found = {**VIEWS, **LEDGER_VIEWS}.get(name)
     if found is None:
-        raise UsageError(f"there is no view {name!r}", remedy=f"Views: {', '.join([*VIEWS, *LEDGER_VIEWS])}.")
+        raise UsageError(f"there is no view {name!r}", remedy=f"views: {', '.join([*VIEWS, *LEDGER_VIEWS])}")
     columns = list(found.columns)
     types = [type_of(column, name) for column in columns]
     with open_views(store, now) as reader, replacing(target, mode=mode, group=group) as temporary:
@@ -73,7 +73,7 @@ def _refuse_own_state(store: Store, target: Path) -> None:
     for own in (store.control, store.state):
         if place.is_relative_to(os.path.realpath(own)):
             raise UsageError(
-                f"{show_name(os.fsencode(target))} lies in the store's own state", remedy="Name a file elsewhere."
+                f"{show_name(os.fsencode(target))} lies in the store's own state", remedy="name a file elsewhere"
             )
 
 
@@ -117,7 +117,7 @@ def _parquet(path: Path, columns: Sequence[str], types: Sequence[str], rows: Row
         from pyarrow.parquet import ParquetWriter
     except ImportError as error:
         raise UsageError(
-            "Parquet needs pyarrow, which is not installed", remedy="Install storage-indexer[parquet]."
+            "Parquet needs pyarrow, which is not installed", remedy='pip install "storage-indexer[parquet]"'
         ) from error
     kinds = {"INTEGER": pa.int64(), "TEXT": pa.string(), "BLOB": pa.binary()}
     schema = pa.schema([(column, kinds[kind]) for column, kind in zip(columns, types, strict=True)])

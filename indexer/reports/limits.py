@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from indexer.errors import IndexDatabaseError, IndexerError, NotScannedError
 from indexer.reports.machine import Check
 from indexer.syscalls.inotify import limit_of
+from indexer.units import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def _watches(store: Store) -> Check:
     return Check(
         "inotify watches",
         ok=enough,
-        detail=f"{directories:,} directories, {limit:,} watches for all programs of this user",
+        detail=f"{count(directories, 'directory', 'directories')}, {limit:,} watches for all programs of this user",
         remedy="" if enough else _raise(name, 1 << (2 * directories).bit_length()),
     )
 

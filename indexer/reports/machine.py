@@ -55,7 +55,7 @@ def platform_checks() -> Iterator[Check]:
         return
     numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
     new_enough = numbers >= (5, 9)
-    remedy = "" if new_enough else "Linux 5.9 or newer gives fanotify with names"
+    remedy = "" if new_enough else "run Linux 5.9 or newer, which has fanotify with names"
     yield Check("kernel", ok=new_enough, detail=f"Linux {release}", remedy=remedy)
     effective = _capabilities()
     missing = [text for bit, text in CAPABILITIES.items() if not effective >> bit & 1]

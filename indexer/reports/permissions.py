@@ -12,7 +12,7 @@ from indexer.enforce.private import exposed, names
 from indexer.errors import UsageError
 from indexer.reports.machine import Check
 from indexer.syscalls import lease
-from indexer.units import show_name, show_text
+from indexer.units import count, show_name, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from indexer.store import Store
 
-_WORDS = {"dir_mode": "directories with another mode", "file_mode": "files with another mode"}
+_ENTRY = ("entry", "entries")
+_KINDS = {"dir_mode": ("directory", "directories", "mode"), "file_mode": ("file", "files", "mode")}
 _FIX = "indexer doctor --fix, after a look at it with -n"
 
 
@@ -56,19 +57,19 @@ def tree_checks(store: Store) -> Iterator[Check]:
             continue
         shown = f"{value:04o}" if isinstance(value, int) else show_text(value)
         finding = survey.findings.get(kind)
-        what = _WORDS.get(kind, f"entries with another {kind}")
+        one, many, key = _KINDS.get(kind, (*_ENTRY, kind))
         yield Check(
             f"permissions ({kind})",
             ok=finding is None,
-            detail=f"{shown}: {_some(survey, kind, what)}",
+            detail=f"{shown}: {_some(survey, kind, (one, many), f'with another {key}')}",
             remedy="" if finding is None else _FIX,
         )
     if survey.count("acl"):
         remedy = "getfacl shows them, setfacl -b removes them; --fix sets modes and leaves ACL entries as they are"
-        said = _some(survey, "acl", "entries with an ACL, so the mode does not tell all")
+        said = _some(survey, "acl", _ENTRY, "with an ACL, so the mode does not tell all")
         yield Check("permissions (acl)", ok=False, detail=said, remedy=remedy)
     if survey.count("hard_link"):
-        said = _some(survey, "hard_link", "files with several names are never changed")
+        said = _some(survey, "hard_link", ("file", "files"), "with several names, never changed")
         yield Check(
             "permissions (hard links)", ok=False, detail=said, remedy="look where else they lie, and chmod them"
         )
@@ -145,11 +146,11 @@ def _survey(store: Store, *, mend: bool = False) -> Survey:
     return survey_of(store, wanted, mend=mend)
 
 
-def _some(survey: Survey, kind: str, what: str) -> str:
+def _some(survey: Survey, kind: str, words: tuple[str, str], what: str) -> str:
     finding = survey.findings.get(kind)
     if finding is None:
-        return f"all {survey.entries:,} entries"
-    return f"{finding.count:,} {what}, such as {show_name(finding.examples[0]) or 'the root'}"
+        return f"all {count(survey.entries, *_ENTRY)}"
+    return f"{count(finding.count, *words)} {what}, such as {show_name(finding.examples[0]) or 'the root'}"
 
 
 def lease_check(name: str, folder: Path) -> Check:

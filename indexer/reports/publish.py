@@ -56,11 +56,11 @@ def publish(
             if stopping():
                 raise FilesystemError(
                     f"{show_name(os.fsencode(target))} was not written: stopped before it was complete",
-                    remedy="The one before it is still there.",
+                    remedy="the one before it is still there",
                 ) from error
             if "full" in str(error) or "disk I/O" in str(error):
                 raise FilesystemError(
-                    f"{show_name(os.fsencode(target))} cannot be written: {error}", remedy="Make room on its disk."
+                    f"{show_name(os.fsencode(target))} cannot be written: {error}", remedy="make room on its disk"
                 ) from error
             raise
         finally:

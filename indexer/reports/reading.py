@@ -74,7 +74,7 @@ def directory_below(reader: Reader, under: bytes) -> int | None:
     found = reader.directory_id(under)
     if found is None:
         raise UsageError(
-            f"{show_name(under)} is not a directory of the index", remedy="Name a directory below the store's root."
+            f"{show_name(under)} is not a directory of the index", remedy="name a directory below the store's root"
         )
     return found
 

@@ -77,8 +77,10 @@ def query(
     """
     if len(text) > MAX_TEXT:
         raise UsageError(
-            f"the query has more than {MAX_TEXT:,} characters", remedy="Load lists into a table of your own."
+            f"the query has more than {MAX_TEXT:,} characters", remedy="load lists into a table of your own"
         )
+    if not text.strip():
+        raise UsageError("the query is empty", remedy="write a SELECT")
     with open_views(store, now) as reader:
         connection = reader.connection
         if heap is not None:
@@ -97,7 +99,7 @@ def query(
             compile_on_surface(text, _authorizer(denied), lambda: clock() > deadline, STEPS)
             cursor = connection.execute(text)
             if cursor.description is None:
-                raise UsageError("the query returns no columns", remedy="Write a SELECT.")
+                raise UsageError("the query returns no columns", remedy="write a SELECT")
             columns = [column[0] for column in cursor.description]
             rows = list(_first(cursor, max_rows + 1))
         except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError) as error:
@@ -111,8 +113,8 @@ def query(
 def too_long(timeout: float) -> IndexerError:
     """Return what a query that took more than `timeout` seconds is answered."""
     return IndexerError(
-        f"the query took longer than {timeout:g} seconds",
-        remedy="Narrow it, select fewer columns (a path costs most), or give it longer with --timeout.",
+        f"the query took longer than {timeout:g} s",
+        remedy="narrow it, select fewer columns (a path costs most), or give it longer with --timeout",
     )
 
 
@@ -153,17 +155,19 @@ def _explained(error: Exception, denied: list[str], *, late: bool, timeout: floa
     if denied:
         return UsageError(
             f"{denied[0]} is not allowed here: queries only read the views",
-            remedy=f"Views: {', '.join(sorted(_VIEWS))}. Their columns are in the SQL reference.",
+            remedy=f"views: {', '.join(sorted(_VIEWS))}; their columns are in the SQL reference",
         )
     if late or "interrupted" in message:
         return too_long(timeout)
     if isinstance(error, MemoryError) or "too big" in message or "out of memory" in message:
         return IndexerError(
-            "the query needs too much memory", remedy="Aggregate less in one value, or return fewer rows."
+            "the query needs too much memory", remedy="aggregate less in one value, or return fewer rows"
         )
     if "no such table: " in message:
         return UsageError(
             f"{message.partition(': ')[2]!r} is not allowed here: it is none of the views",
-            remedy=f"Views: {', '.join(sorted(_VIEWS))}.",
+            remedy=f"views: {', '.join(sorted(_VIEWS))}",
         )
-    return UsageError(f"the query cannot be run: {message}", remedy="See the SQL reference for views and columns.")
+    if "one statement at a time" in message:
+        return UsageError("there is more than one statement", remedy="run them one by one")
+    return UsageError(f"the query cannot be run: {message}", remedy="see the SQL reference for views and columns")

@@ -32,6 +32,6 @@ def stale_rows(
     """
     allowed = [word for word in get_args(By) if word != "day"]
     if by is not None and by not in allowed:
-        raise UsageError(f"stale cannot be shown by {by!r}", remedy=f"By {', '.join(allowed)}.")
+        raise UsageError(f"stale cannot be shown by {by!r}", remedy=f"by {', '.join(allowed)}")
     below = directory_below(reader, under)
     return list(questions.stale(reader, before=now - within, class_name=class_name, below=below, by=by, top=top))

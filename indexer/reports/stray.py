@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from indexer.errors import LedgerError
 from indexer.reports.machine import Check
 from indexer.reports.reading import open_ledger
-from indexer.units import show_name
+from indexer.units import count, show_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +36,12 @@ def trash_check(store: Store) -> Check:
     places = [store.trash_path(name) for name in ("", *store.config.store.filesystems)]
     stray = [path for place in places for path in _settled(place) if path.name not in known]
     if not stray:
-        return Check(NAME, ok=True, detail=f"{len(known):,} objects, all of them in the ledger", remedy="")
+        return Check(NAME, ok=True, detail=f"{count(len(known), 'object')}, all of them in the ledger", remedy="")
     return Check(
         NAME,
         ok=False,
-        detail=f"{len(stray):,} objects of which the ledger knows nothing, such as {show_name(os.fsencode(stray[0]))}",
+        detail=f"{count(len(stray), 'object')} of which the ledger knows nothing,"
+        f" such as {show_name(os.fsencode(stray[0]))}",
         remedy="they came by a ledger that was lost or put back: look at them, keep what you want, remove the rest",
     )
 

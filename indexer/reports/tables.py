@@ -38,18 +38,18 @@ def report(store: Store, name: str, now: int, **options: Any) -> list[Row]:
     """
     make = REPORTS.get(name)
     if make is None:
-        raise UsageError(f"there is no report {name!r}", remedy=f"Available: {', '.join(REPORTS)}.")
+        raise UsageError(f"there is no report {name!r}", remedy=f"known: {', '.join(REPORTS)}")
     given = {key: value for key, value in options.items() if value is not None and value != b""}
     unknown = given.keys() - (make.__kwdefaults__ or {}).keys()
     if unknown:
         raise UsageError(
             f"`report {name}` takes no {', '.join(sorted(_FLAGS.get(key, f'--{key}') for key in unknown))}",
-            remedy="See `indexer report --help`.",
+            remedy="see `indexer report --help`",
         )
     if (class_name := given.get("class_name")) is not None:
         known = [rule.name for rule in store.config.classes]
         if class_name not in known:
-            raise UsageError(f"there is no class {class_name!r}", remedy=f"Configured: {', '.join(known) or 'none'}.")
+            raise UsageError(f"there is no class {class_name!r}", remedy=f"classes: {', '.join(known) or 'none'}")
     with open_views(store, now) as reader:
         return make(Source(store, reader, now), **given)
 
@@ -72,7 +72,7 @@ def usage(source: Source, *, under: bytes = b"", by: str = "class", class_name: 
     if by in {"child", "owner"}:
         return _usage_by(source.reader, by, under, class_name)
     if by != "class":
-        raise UsageError(f"what is used cannot be shown by {by!r}", remedy="By class, child or owner.")
+        raise UsageError(f"what is used cannot be shown by {by!r}", remedy="by class, child or owner")
     found = {row["class"]: row for row in _rows(source.reader, "SELECT * FROM usage_by_class")}
     if under:
         below = questions.usage_below(source.reader, directory_below(source.reader, under) or 1)
@@ -111,10 +111,10 @@ def _trash(store: Store) -> list[Row]:
 
 def _usage_by(reader: Reader, by: str, under: bytes, class_name: str | None) -> list[Row]:
     if under:
-        raise UsageError(f"usage by {by} is for the whole store", remedy="Leave --under out, or use --by class.")
+        raise UsageError(f"usage by {by} is for the whole store", remedy="leave --under out, or use --by class")
     if by == "owner":
         if class_name is not None:
-            raise UsageError("usage by owner is for all classes", remedy="Leave --class out.")
+            raise UsageError("usage by owner is for all classes", remedy="leave --class out")
         return _rows(reader, "SELECT * FROM usage_by_owner ORDER BY allocated DESC, uid")
     return _rows(
         reader,
@@ -155,7 +155,7 @@ def expiring(
 ) -> list[Row]:
     """Return what is due now or `within` so many seconds, the soonest first; with `by`, sums, the largest first."""
     if by is not None and by not in get_args(By):
-        raise UsageError(f"what expires cannot be shown by {by!r}", remedy=f"By {', '.join(get_args(By))}.")
+        raise UsageError(f"what expires cannot be shown by {by!r}", remedy=f"by {', '.join(get_args(By))}")
     below = directory_below(source.reader, under)
     return list(
         questions.expiring(

@@ -15,7 +15,7 @@ from indexer.service.notifying import document, tell
 from indexer.service.relief import STOPPED
 from indexer.service.state import REASONS
 from indexer.service.supervise import Backoff
-from indexer.units import format_size, show_text
+from indexer.units import count, format_size, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def _of_run(store: Store, result: RunResult, now: float) -> Iterator[tuple[str, 
     for mark in result.watermarks:
         name = mark["filesystem"]
         where = show_text(name) or "the store's filesystem"
-        gained = f"{format_size(mark['purged_bytes'])} of the trash and {result.files_removed:,} files went"
+        gained = f"{format_size(mark['purged_bytes'])} of the trash and {count(result.files_removed)} went"
         message = f"{store.root}: {where} was too full ({mark['mark']}): {gained}"
         yield name, document(store, "watermark_reached", now, message, run=result.run, **mark)
         if mark["stopped"] not in {"", "interrupted"}:

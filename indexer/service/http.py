@@ -41,17 +41,13 @@ def http_server(
 ) -> Iterator[None]:
     """Answer HTTP while the block runs. `on_listening` gets where, once it is so.
 
-    Raises UsageError for an address that cannot be had, a token that cannot be used, and where the extra `web` is not
-    installed; TrustError for a token file that others may write.
+    Raises UsageError for an address that cannot be had and a token that cannot be used, TrustError for a token file
+    that others may write.
     """
-    try:
-        import uvicorn
+    import uvicorn
 
-        from indexer.service.web import View, application
-    except ImportError as error:
-        raise UsageError(
-            f"[http] needs {error.name}, which is not installed", remedy='pip install "storage-indexer[web]"'
-        ) from error
+    from indexer.service.web import View, application
+
     address = read_address(config.listen)
     token = _token(config)
     app = application(View(store, clock, service), token=token, hosts=_hosts(config, address))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from indexer._version import __version__
 from indexer.enforce.ledger import Ledger
-from indexer.errors import UsageError
 from indexer.service.state import REASONS
 
 if TYPE_CHECKING:
@@ -46,16 +45,8 @@ _PER_CLASS = {
 
 
 def metrics_text(store: Store, status: dict[str, Any], usage: list[dict[str, Any]]) -> bytes:
-    """Return the exposition of a store: its `status` document, its rows of usage, its ledger, its disk.
-
-    Raises UsageError where prometheus-client is not installed.
-    """
-    try:
-        from prometheus_client import CollectorRegistry, generate_latest
-    except ImportError as error:
-        raise UsageError(
-            "metrics need prometheus-client, which is not installed", remedy='pip install "storage-indexer[web]"'
-        ) from error
+    """Return the exposition of a store: its `status` document, its rows of usage, its ledger, its disk."""
+    from prometheus_client import CollectorRegistry, generate_latest
 
     class Collected:
         def collect(self) -> Iterator[Any]:

@@ -27,7 +27,7 @@ from indexer.records import NEVER, Unit
 from indexer.reports.holdings import holdings
 from indexer.service.notifying import document, run_command
 from indexer.service.planning import UnitBlockers, attributes_of, blockers_of, files_of
-from indexer.units import format_size, format_time, show_text, text_of
+from indexer.units import count, format_size, format_time, show_text, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -281,7 +281,7 @@ def _notice(store: Store, by: str, key: tuple[Any, ...], group: list[Coming], no
         if by == "child":
             whose["child"] = None if key[1] is None else text_of(key[1])
             of += "" if key[1] is None else f" in {show_text(whose['child'])}"
-    message = f"{store.root}: {len(group):,} files {of} ({format_size(allocated)}) go from {format_time(first)} on"
+    message = f"{store.root}: {count(len(group))} {of} ({format_size(allocated)}) go from {format_time(first)} on"
     return document(
         store,
         "expiring",

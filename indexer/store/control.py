@@ -18,6 +18,7 @@ from indexer.store.open import outside_of_tree
 from indexer.store.places import CONTROL, may_write, private_state, state_home
 
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _DERIVED = ("index.db", "index.db-wal", "index.db-shm", "index.db-journal")
 
 
@@ -37,9 +38,10 @@ def make_control(root: Path, state: Path | None, environ: Mapping[str, str]) -> 
     except OSError as error:
         if error.errno in _UNWRITABLE:
             return _made(elsewhere or _private(root, environ))
+        what = "make room" if error.errno in _FULL else "name a directory in which files can be made"
         raise FilesystemError(
             f"{shown(root / CONTROL)} cannot be made: {error.strerror}",
-            remedy="make room, or keep the state on another filesystem: [store] state",
+            remedy=f"{what}, or keep the state on another filesystem: [store] state",
         ) from error
     finally:
         os.close(place)

@@ -35,7 +35,7 @@ def test_fix_shows_then_sets(program: Program, store: Path) -> None:
 
     before = {check["name"]: check for check in program.json("doctor", str(store), exits=1)["checks"]}
     assert not before["permissions (file_mode)"]["ok"]
-    assert before["permissions (file_mode)"]["detail"] == "0640: 1 files with another mode, such as a"
+    assert before["permissions (file_mode)"]["detail"] == "0640: 1 file with another mode, such as a"
     assert not before["state files"]["ok"]
     assert before["in use (root)"]["ok"]
     dry = program.json("doctor", str(store), "--fix", "-n", exits=1)
@@ -47,3 +47,19 @@ def test_fix_shows_then_sets(program: Program, store: Path) -> None:
     after = {check["name"]: check["ok"] for check in done["checks"]}
     assert after["permissions (file_mode)"]
     assert after["state files"]
+
+
+def test_every_problem_of_a_configuration_is_found(program: Program, store: Path) -> None:
+    """A store that cannot be opened is what doctor is asked about: each problem with its key and its own remedy."""
+    with (store / "indexer.toml").open("a") as stream:
+        stream.write('\n[[class]]\nname = "a"\nmatch = ["a"]\nttl = "7"\nclok = ["mtime"]\n')
+    checks = [check for check in program.json("doctor", str(store), exits=1)["checks"] if not check["ok"]]
+    told = [(check["name"], check["detail"].removeprefix(f"{store}/indexer.toml: ")) for check in checks]
+    assert told == [
+        ("configuration", 'class[1] "a".clok: unknown key'),
+        ("configuration", 'class[1] "a".ttl: "7" has no unit'),
+    ]
+    assert checks[0]["remedy"] == 'did you mean "clock"?'
+    lines = program.run("doctor", str(store), exits=1).stdout.splitlines()
+    place = next(number for number, line in enumerate(lines) if "unknown key" in line)
+    assert lines[place + 1].strip() == 'did you mean "clock"?'

@@ -96,12 +96,12 @@ def test_options_count_before_and_after_the_command(argv: tuple[str, ...], call:
     ("argv", "message"),
     [
         (("nonsense",), 'there is no command "nonsense"'),
-        (("config", "nonsense"), "No such command 'nonsense'."),
-        (("init", "--nonsense"), "No such option '--nonsense'."),
-        (("init", "a", "b"), "Got unexpected extra argument (b)"),
-        (("init", "--profile", "medai"), "Invalid value for '--profile'"),
-        (("report",), "Missing argument 'REPORT'. Choose from: usage, tiers, quotas, "),
-        (("--store",), "Option '--store' requires an argument."),
+        (("config", "nonsense"), "no such command 'nonsense'"),
+        (("init", "--nonsense"), "no such option '--nonsense'"),
+        (("init", "a", "b"), "got unexpected extra argument (b)"),
+        (("init", "--profile", "medai"), "invalid value for '--profile'"),
+        (("report",), "missing argument 'REPORT'. Choose from: usage, tiers, quotas, "),
+        (("--store",), "option '--store' requires an argument"),
     ],
 )
 def test_a_usage_error_exits_2_as_text_and_as_json(argv: tuple[str, ...], message: str, call: Call) -> None:

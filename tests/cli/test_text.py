@@ -188,7 +188,7 @@ def test_a_refusal_in_words() -> None:
     """Which guard, why, and what to do."""
     lines = list(refusal_lines(planned(Guards(max_fraction=0.1, min_files=0), 8)))
     assert lines[0] == "Refused (max_fraction): 1 of 1 files would go, 1 of the store: more than max_fraction = 0.1"
-    assert lines[1].startswith("  Look at `indexer plan`.")
+    assert lines[1].startswith("  look at `indexer plan`;")
     assert list(refusal_lines(planned(Guards(), 8))) == []
 
 

@@ -222,4 +222,4 @@ def test_the_document_of_a_plan() -> None:
         2,
         NOW,
     )
-    assert "Look at `indexer plan`" in document["refusal"]["remedy"]
+    assert "look at `indexer plan`" in document["refusal"]["remedy"]

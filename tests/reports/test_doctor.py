@@ -113,6 +113,6 @@ def test_what_the_ledger_does_not_know_is_found_in_the_trash(store: Store, monke
     check = found(store)["trash"]
     assert (check.ok, check.detail) == (
         False,
-        f"1 objects of which the ledger knows nothing, such as {trash / '1-1'}",
+        f"1 object of which the ledger knows nothing, such as {trash / '1-1'}",
     )
     assert "look at them" in check.remedy

@@ -150,7 +150,7 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 def test_a_query_ends_when_its_time_is_over(store: Store) -> None:
     """Time is looked at while the query runs, so that an endless one ends; the connection is not needed any more."""
     moments = iter(range(10**9))
-    with pytest.raises(IndexerError, match="took longer than 10 seconds") as caught:
+    with pytest.raises(IndexerError, match="took longer than 10 s") as caught:
         query(store, ENDLESS, NOW, clock=lambda: float(next(moments)))
     assert caught.value.exit_code == 1
 
@@ -160,6 +160,20 @@ def test_rows_beyond_the_limit_are_left_out_and_said(store: Store) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
     assert query(store, endless, NOW, max_rows=2) == {"columns": ["i"], "rows": [[1], [2]], "truncated": True}
     assert query(store, "VALUES (1), (2)", NOW, max_rows=2)["truncated"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "remedy"),
+    [
+        ("  ", "the query is empty", "write a SELECT"),
+        ("SELECT 1; SELECT 2", "there is more than one statement", "run them one by one"),
+    ],
+)
+def test_what_is_no_query_says_what_it_is(store: Store, text: str, said: str, remedy: str) -> None:
+    """SQLite says `incomplete input` of nothing at all, and its manual is no help with two."""
+    with pytest.raises(UsageError) as caught:
+        query(store, text, NOW)
+    assert (caught.value.message, caught.value.remedy) == (said, remedy)
 
 
 def test_a_long_query_is_refused_unread(store: Store) -> None:

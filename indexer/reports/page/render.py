@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from indexer.reports.page.figures import DAY
-from indexer.units import format_duration, format_size, format_time
+from indexer.units import count, format_duration, format_size, format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,9 +30,8 @@ def render(figures: dict[str, Any]) -> str:
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {_hash(library)} {_hash(program)}"
     now = figures["now"]
-    facts = (
-        f"{figures['files']:,} files in {figures['directories']:,} directories, as of <time>{format_time(now)}</time>"
-    )
+    stored = f"{count(figures['files'])} in {count(figures['directories'], 'directory', 'directories')}"
+    facts = f"{stored}, as of <time>{format_time(now)}</time>"
     head = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -69,7 +68,7 @@ def _tiles(figures: dict[str, Any]) -> str:
         ("On disk", figures["allocated"], f"{format_size(figures['bytes'])} apparent"),
         ("Due by tonight", *_due(figures["calendar"], today)),
         ("Due within a week", *_due(figures["calendar"], today + 7 * DAY)),
-        ("In the trash", trash["allocated"], f"{trash['files']:,} files"),
+        ("In the trash", trash["allocated"], count(trash["files"])),
     ]
     shown = (f"<div><dt>{name}</dt><dd>{_size(size)}<small>{more}</small></dd></div>" for name, size, more in tiles)
     return f'<dl class="tiles">{"".join(shown)}</dl>'
@@ -78,7 +77,7 @@ def _tiles(figures: dict[str, Any]) -> str:
 def _due(calendar: Iterable[dict[str, Any]], last: int) -> tuple[int, str]:
     """Return the bytes and files that have reached their time at the end of the day that begins at `last`."""
     rows = [row for row in calendar if row["day"] <= last]
-    return sum(row["allocated"] for row in rows), f"{sum(row['files'] for row in rows):,} files"
+    return sum(row["allocated"] for row in rows), count(sum(row["files"] for row in rows))
 
 
 def _hash(script: str) -> str:
