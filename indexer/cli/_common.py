@@ -3,54 +3,29 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from indexer.cli.output import Column, Output
-from indexer.errors import IndexerError, NoStoreError, RefusedError, UsageError
+from indexer.cli._paths import PATH
+from indexer.cli.output import Output
+from indexer.errors import NoStoreError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from indexer.manager import StorageManager
     from indexer.store import Store
 
-__all__ = [
-    "PATH",
-    "Cli",
-    "Column",
-    "Output",
-    "Overrides",
-    "class_names",
-    "common_options",
-    "confirm_or_refuse",
-    "examples",
-    "path_operands",
-    "paths_options",
-    "view_names",
-]
+__all__ = ["Cli", "Output", "Overrides", "cli_of", "collect_seldom", "common_options", "confirm_or_refuse", "examples"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Overrides = Mapping[str, object]
-
-
-class _Path(click.Path):
-    """A path that is not empty: `-C "$UNSET"` must not mean the current directory."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the Path."""
-        if not os.fspath(value):
-            self.fail("is empty; is a variable unset?", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-PATH = _Path(path_type=Path, readable=False)
-"""Type of DIR, FILE and PATH arguments; whether they exist is for the command to say, with a remedy."""
 
 
 def _default_output() -> Output:
@@ -118,7 +93,7 @@ def common_options(command: Callable[Concatenate[Cli, P], R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def with_cli(*args: P.args, **kwargs: P.kwargs) -> R:
-        return command(_cli(click.get_current_context()), *args, **kwargs)
+        return command(cli_of(click.get_current_context()), *args, **kwargs)
 
     decorated: Callable[P, R] = with_cli
     for option in reversed(_OPTIONS):
@@ -126,7 +101,8 @@ def common_options(command: Callable[Concatenate[Cli, P], R]) -> Callable[P, R]:
     return decorated
 
 
-def _cli(context: click.Context) -> Cli:
+def cli_of(context: click.Context) -> Cli:
+    """Return the common options of the call that `context` belongs to."""
     root = context.find_root()
     if not isinstance(root.obj, Cli):
         root.obj = Cli()
@@ -135,17 +111,17 @@ def _cli(context: click.Context) -> Cli:
 
 def _path(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        setattr(_cli(context), str(parameter.name), value)
+        setattr(cli_of(context), str(parameter.name), value)
 
 
 def _flag(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     if value:
-        setattr(_cli(context).out, str(parameter.name), True)
+        setattr(cli_of(context).out, str(parameter.name), True)
 
 
 def _no_color(context: click.Context, _: click.Parameter, value: Any) -> None:
     if value:
-        _cli(context).out.color = False
+        cli_of(context).out.color = False
 
 
 def _option(*names: str, callback: Callable[..., None], **settings: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -160,24 +136,6 @@ _OPTIONS = (
     _option("-v", "--verbose", is_flag=True, callback=_flag, help="More notes; tracebacks of unexpected errors."),
     _option("--no-color", is_flag=True, callback=_no_color, help="No colour (NO_COLOR)."),
 )
-
-
-def class_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the classes of the store that is meant, for the shell's completion; none where there is no store."""
-    del parameter
-    try:
-        config = _cli(context).open_store().config  # click has not seen a DIR before an option that lacks its value
-    except (IndexerError, OSError):
-        return []
-    return [rule.name for rule in config.classes if rule.name.startswith(incomplete)]
-
-
-def view_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Return the views that can be exported, for the shell's completion."""
-    from indexer.index.surface import LEDGER_VIEWS, VIEWS
-
-    del context, parameter
-    return [name for name in (*VIEWS, *LEDGER_VIEWS) if name.startswith(incomplete)]
 
 
 def examples(*lines: str) -> str:
@@ -207,27 +165,7 @@ def confirm_or_refuse(question: str, *, yes: bool, dry_run: bool = False) -> Non
         raise RefusedError("not confirmed: nothing was done", guard="answer", remedy="answer y, or add -y")
 
 
-def paths_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Give a command PATH… with `--paths-from FILE|-` and `-0`; see `path_operands`."""
-    command = click.option("-0", "nul", is_flag=True, help="Paths in FILE end with NUL, not with a newline.")(command)
-    command = click.option("--paths-from", type=PATH, metavar="FILE|-", help="More, one a line; - is stdin.")(command)
-    return click.argument("paths", nargs=-1, type=PATH)(command)
-
-
-def path_operands(paths: Iterable[Path], paths_from: Path | None, *, nul: bool, instead: str = "") -> list[Path]:
-    """Return the paths of the command line and of `--paths-from`, any bytes.
-
-    Raises UsageError when there are none; its remedy names the option that would do `instead`.
-    """
-    found = list(paths)
-    if paths_from is not None:
-        try:
-            content = sys.stdin.buffer.read() if str(paths_from) == "-" else paths_from.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{paths_from}: {error.strerror}", remedy="name a file with paths, or -") from error
-        found += [Path(os.fsdecode(line)) for line in content.split(b"\0" if nul else b"\n") if line]
-    elif nul:
-        raise UsageError("-0 without --paths-from", remedy="say where the paths come from: --paths-from -")
-    if not found:
-        raise UsageError("no path was given", remedy=f"name at least one, or --paths-from FILE{instead}")
-    return found
+def collect_seldom() -> None:
+    """Tell the garbage collector that this process is the run's: plans and rows are many, and hold no cycles."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

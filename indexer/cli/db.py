@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import PATH, Cli, common_options, confirm_or_refuse, examples
+from indexer.cli._common import Cli, common_options, confirm_or_refuse, examples
+from indexer.cli._options import DRY_RUN, YES
+from indexer.cli._paths import DIRECTORY
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED
 from indexer.units import format_size
 
@@ -25,7 +27,7 @@ def db(_: Cli) -> None:
 
 
 @db.command(name="status")
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @common_options
 def status(cli: Cli, directory: Path | None) -> None:
     """Show size and schema of both databases, and the SQLite that reads them."""
@@ -35,7 +37,7 @@ def status(cli: Cli, directory: Path | None) -> None:
 
 
 @db.command(name="upgrade")
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @common_options
 def upgrade(cli: Cli, directory: Path | None) -> None:
     """Bring both databases to this program's schema. Not beside a running service."""
@@ -45,7 +47,7 @@ def upgrade(cli: Cli, directory: Path | None) -> None:
 
 
 @db.command(name="check")
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @common_options
 def check(cli: Cli, directory: Path | None) -> int:
     """Let SQLite check both databases, and compare the index's counters with its rows. Exit 1 when one is unsound."""
@@ -63,9 +65,9 @@ def check(cli: Cli, directory: Path | None) -> int:
 
 
 @db.command(name="rebuild")
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be done.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@DIRECTORY
+@DRY_RUN
+@YES
 @common_options
 def rebuild(cli: Cli, directory: Path | None, dry_run: bool, yes: bool) -> None:
     """Throw the index away and make it anew from the tree. The ledger and all files stay.

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import PATH, Cli, Column, common_options, confirm_or_refuse, examples
+from indexer.cli._common import Cli, common_options, confirm_or_refuse, examples
+from indexer.cli._paths import DIRECTORY
+from indexer.cli.output import Column
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, ConfigError, IndexerError, NoStoreError
 from indexer.units import count
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
         "indexer doctor --fix -n",
     )
 )
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @click.option("--fix", is_flag=True, help="Set what [permissions] asks for; close the store's own files to others.")
 @click.option("-n", "--dry-run", is_flag=True, help="With --fix: say how much would be set, set nothing.")
 @click.option("-y", "--yes", is_flag=True, help="With --fix: do not ask.")

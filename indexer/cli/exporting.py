@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from indexer.cli._common import PATH, Cli, common_options, examples, view_names
+from indexer.cli._common import Cli, common_options, examples
+from indexer.cli._options import view_names
+from indexer.cli._paths import PATH
 from indexer.errors import UsageError
 from indexer.units import count
 

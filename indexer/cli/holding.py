@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from indexer.cli._common import Cli, common_options, examples, path_operands, paths_options
-from indexer.cli.reporting import operand
+from indexer.cli._common import Cli, common_options, examples
+from indexer.cli._paths import operand, path_operands, paths_options
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
 from indexer.units import format_time, parse_duration, parse_time, show_name, show_text, text_of
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from indexer.cli._common import PATH, Cli, common_options, examples
+from indexer.cli._common import Cli, common_options, examples
+from indexer.cli._paths import DIRECTORY, PATH
 from indexer.errors import FilesystemError, UsageError
 
 if TYPE_CHECKING:
     from indexer.store import Store
 
-DIRECTORY = click.argument("directory", metavar="[DIR]", required=False, type=PATH)
 PLACE = click.option(
     "--unit-dir",
     type=PATH,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from indexer.cli._common import PATH, Cli, common_options, examples
+from indexer.cli._common import Cli, common_options, examples
+from indexer.cli._paths import DIRECTORY
 
 
 @click.command(
@@ -16,7 +17,7 @@ from indexer.cli._common import PATH, Cli, common_options, examples
         "indexer metrics /srv/media > F.$$ && mv F.$$ /var/lib/node_exporter/indexer.prom",
     )
 )
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @common_options
 def metrics(cli: Cli, directory: Path | None) -> None:
     """Print the store's figures as Prometheus text; with a running service also what only it knows."""

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from indexer.cli._common import PATH, Cli, common_options, examples
+from indexer.cli._common import Cli, common_options, examples
+from indexer.cli._paths import DIRECTORY
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
 from indexer.units import show_text
 
 
 @click.command(epilog=examples("indexer notify /srv/media"))
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @common_options
 def notify(cli: Cli, directory: Path | None) -> int:
     """Send a `test` event to the command of [notify], as a real one would go; exit 1 when it fails."""

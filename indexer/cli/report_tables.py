@@ -5,32 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from indexer.cli.output import Cell, Column
-from indexer.cli.reporting_text import NEARLY, age, bar, distance, fit, gauge, owner, size, span, when
+from indexer.cli.report_columns import Row, Shown, ago, class_, moment, number, owned, plain, rate, sized, text
+from indexer.cli.reporting_text import NEARLY, age, bar, distance, fit, gauge, span, when
 from indexer.units import format_duration, format_time
 
 if TYPE_CHECKING:
     from indexer.cli.reporting_text import Table
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One column."""
-
-    title: str
-    make: Callable[[Row, int], object]
-    """From a row of the report and now (Unix seconds)."""
-    right: bool = False
-    drop: int = 0
-    """Order in which columns go where there is no room: 1 goes first; 0 never goes."""
-    drawn: bool = False
-    """A bar: only on a terminal."""
 
 
 def report_table(name: str, rows: Iterable[Row], now: int, *, width: int | None) -> Table:
@@ -52,60 +36,22 @@ def _columns(name: str, rows: list[Row]) -> list[Shown]:
         return _sums(rows)
     if name == "quotas" and any(row.get("thrash") for row in rows):
         return [*_QUOTAS, _THRASH]
-    return _REPORTS.get(name) or [_plain(key) for key in (rows[0] if rows else ())]
-
-
-# ------------------------------------------------------------------------------------------------- kinds of columns
-
-
-def _plain(key: str) -> Shown:
-    return Shown(key.replace("_", " "), lambda row, _now: row[key])
-
-
-def _text(key: str, title: str = "", drop: int = 0) -> Shown:
-    return Shown(title or key, lambda row, _now: row[key], drop=drop)
-
-
-def _class(drop: int = 0) -> Shown:
-    return Shown("class", lambda row, _now: "(no class)" if row["class"] is None else row["class"], drop=drop)
-
-
-def _number(key: str, title: str = "", drop: int = 0) -> Shown:
-    return Shown(title or key, lambda row, _now: "" if row[key] is None else f"{row[key]:,}", right=True, drop=drop)
-
-
-def _size(key: str, title: str, drop: int = 0) -> Shown:
-    return Shown(title, lambda row, _now: size(row[key]), right=True, drop=drop)
-
-
-def _ago(key: str, title: str, drop: int = 0) -> Shown:
-    return Shown(title, lambda row, now: distance(row[key], now), right=True, drop=drop)
-
-
-def _at(key: str, title: str, drop: int = 0) -> Shown:
-    return Shown(title, lambda row, _now: "" if row[key] is None else format_time(row[key]), drop=drop)
-
-
-def _owner(drop: int) -> Shown:
-    return Shown("owner", lambda row, _now: owner(row["uid"]), drop=drop)
-
-
-# ------------------------------------------------------------------------------------------------- the reports
+    return _REPORTS.get(name) or [plain(key) for key in (rows[0] if rows else ())]
 
 
 def _usage(rows: list[Row]) -> list[Shown]:
     quotas = any(row["quota_high"] is not None for row in rows)
     return [
         Shown("class", _usage_class),
-        _text("tier", drop=3),
-        _number("files"),
-        _size("bytes", "size", drop=2),
-        _size("allocated", "on disk"),
+        text("tier", drop=3),
+        number("files"),
+        sized("bytes", "size", drop=2),
+        sized("allocated", "on disk"),
         Shown("share", lambda row, _now: "" if row["share"] is None else f"{row['share']:.1%}", right=True, drop=7),
         Shown("", lambda row, _now: Cell(bar(row["share"] or 0.0), "cyan"), drop=4, drawn=True),
         Shown("ttl", lambda row, _now: "" if row["ttl"] is None else format_duration(row["ttl"]), right=True, drop=5),
         Shown("oldest", lambda row, now: age(row["oldest"], now), right=True, drop=1),
-        *([_size("quota_high", "quota", drop=6)] if quotas else []),
+        *([sized("quota_high", "quota", drop=6)] if quotas else []),
     ]
 
 
@@ -121,22 +67,22 @@ def _sums(rows: list[Row]) -> list[Shown]:
     total = sum(row["allocated"] or 0 for row in rows) or 1
     by: dict[str, Shown] = {
         "day": Shown("day", lambda row, _now: format_time(row["day"])[:10]),
-        "class": _class(),
+        "class": class_(),
         "child": Shown("child", lambda row, _now: row["child"] or ""),
         "tier": Shown("tier", lambda row, _now: "(no class)" if row["tier"] is None else row["tier"]),
-        "uid": _owner(0),
+        "uid": owned(0),
     }
     rest: dict[str, Shown] = {
-        "files": _number("files"),
-        "bytes": _size("bytes", "size", drop=1),
-        "allocated": _size("allocated", "on disk"),
+        "files": number("files"),
+        "bytes": sized("bytes", "size", drop=1),
+        "allocated": sized("allocated", "on disk"),
     }
     after: dict[str, Shown] = {
         "first": Shown("first expires", lambda row, now: when(row["first"], now), drop=4),
-        "used_at": _ago("used_at", "last used", drop=4),
+        "used_at": ago("used_at", "last used", drop=4),
     }
     if any(row.get("quota_high") is not None for row in rows):
-        after["quota_high"] = _size("quota_high", "quota", drop=5)
+        after["quota_high"] = sized("quota_high", "quota", drop=5)
     share = Shown("share", lambda row, _now: f"{(row['allocated'] or 0) / total:.1%}", right=True, drop=2)
     drawn = Shown("", lambda row, _now: Cell(bar((row["allocated"] or 0) / most), "cyan"), drop=3, drawn=True)
     known = rows[0]
@@ -158,27 +104,19 @@ def _over(row: Row, _now: int) -> Cell:
 
 
 _QUOTAS = [
-    _class(),
+    class_(),
     Shown("child", lambda row, _now: row["child"] or ""),
-    _number("files", drop=3),
-    _size("allocated", "on disk"),
-    _size("quota_high", "quota"),
-    _size("quota_low", "down to", drop=1),
-    _number("quota_files", "files at most", drop=2),
+    number("files", drop=3),
+    sized("allocated", "on disk"),
+    sized("quota_high", "quota"),
+    sized("quota_low", "down to", drop=1),
+    number("quota_files", "files at most", drop=2),
     Shown("used", lambda row, _now: f"{row['used']:.1%}", right=True),
     Shown("", lambda row, _now: gauge(row["used"]), drop=4, drawn=True),
     Shown("state", _over),
 ]
 _THRASH = Shown("made again", lambda row, _now: f"{row['thrash']:,}" if row["thrash"] else "", right=True, drop=5)
 """Shown where there is any."""
-
-
-def _rate(key: str, title: str, drop: int) -> Shown:
-    def shown(row: Row, _now: int) -> str:
-        value = row[key]
-        return "" if value is None else f"-{size(-value)}" if value < 0 else size(value)
-
-    return Shown(title, shown, right=True, drop=drop)
 
 
 def _filled(row: Row, _now: int) -> Cell:
@@ -195,69 +133,69 @@ def _full(row: Row, now: int) -> Cell:
 
 _GROWTH = [
     Shown("of", lambda row, _now: "(disk)" if row["what"] == "disk" else row["class"] or "(no class)"),
-    _size("allocated", "on disk"),
-    _rate("in_per_day", "in a day", drop=2),
-    _rate("out_per_day", "out a day", drop=3),
-    _rate("net_per_day", "net a day", drop=0),
-    _size("limit", "limit", drop=4),
+    sized("allocated", "on disk"),
+    rate("in_per_day", "in a day", drop=2),
+    rate("out_per_day", "out a day", drop=3),
+    rate("net_per_day", "net a day", drop=0),
+    sized("limit", "limit", drop=4),
     Shown("", _filled, drop=1, drawn=True),
     Shown("full", _full),
 ]
 
 _DRIFT = [
     Shown("difference", lambda row, _now: Cell(row["difference"], "red" if row["files"] else "")),
-    _number("files"),
-    _number("checked"),
+    number("files"),
+    number("checked"),
     Shown("share", lambda row, _now: f"{row['share']:.2%}", right=True, drop=2),
-    _text("meaning", drop=1),
-    _text("example"),
+    text("meaning", drop=1),
+    text("example"),
 ]
 
 _RUNS = [
-    _number("id"),
-    _at("started", "started"),
+    number("id"),
+    moment("started", "started"),
     Shown(
         "took",
         lambda row, _now: "…" if row["finished"] is None else span(row["finished"] - row["started"]),
         right=True,
         drop=4,
     ),
-    _text("kind"),
-    _text("trigger", drop=5),
-    _text("user", drop=3),
-    _text("mode", drop=2),
+    text("kind"),
+    text("trigger", drop=5),
+    text("user", drop=3),
+    text("mode", drop=2),
     Shown("policy", lambda row, _now: (row["policy"] or "")[:12], drop=1),
-    _number("files_removed", "removed"),
-    _size("bytes_freed", "freed"),
-    _size("bytes_trashed", "to the trash"),
+    number("files_removed", "removed"),
+    sized("bytes_freed", "freed"),
+    sized("bytes_trashed", "to the trash"),
     Shown("refused", lambda row, _now: Cell(row["refused"] or "", "red")),
 ]
 
 _HOLDS = [
-    _text("path"),
+    text("path"),
     Shown("until", lambda row, now: "released" if row["until"] is None else when(row["until"], now)),
-    _text("reason"),
-    _text("by"),
+    text("reason"),
+    text("by"),
 ]
 
 _EXPIRING = [
-    _text("path"),
-    _class(drop=4),
-    _size("bytes", "size", drop=1),
-    _size("allocated", "on disk"),
-    _owner(drop=2),
-    _at("expires_at", "expires", drop=3),
-    _ago("expires_at", "due"),
+    text("path"),
+    class_(drop=4),
+    sized("bytes", "size", drop=1),
+    sized("allocated", "on disk"),
+    owned(drop=2),
+    moment("expires_at", "expires", drop=3),
+    ago("expires_at", "due"),
 ]
 
 _FILES = [
-    _text("path"),
-    _class(drop=5),
-    _size("bytes", "size", drop=2),
-    _size("allocated", "on disk"),
-    _owner(drop=3),
-    _ago("mtime", "changed", drop=1),
-    _ago("used_at", "last used", drop=6),
+    text("path"),
+    class_(drop=5),
+    sized("bytes", "size", drop=2),
+    sized("allocated", "on disk"),
+    owned(drop=3),
+    ago("mtime", "changed", drop=1),
+    ago("used_at", "last used", drop=6),
 ]
 
 _REPORTS: dict[str, list[Shown]] = {
@@ -267,6 +205,6 @@ _REPORTS: dict[str, list[Shown]] = {
     "runs": _RUNS,
     "holds": _HOLDS,
     "expiring": _EXPIRING,
-    "largest": [*_FILES, _ago("expires_at", "due", drop=4)],
+    "largest": [*_FILES, ago("expires_at", "due", drop=4)],
     "stale": _FILES,
 }

@@ -1,41 +1,31 @@
-"""`report`, `sql` and `explain`."""
+"""`report`: tables for people, and the page."""
 
 from __future__ import annotations
 
-import csv
-import os
 import shutil
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import PATH, Cli, class_names, common_options, examples, path_operands, paths_options
-from indexer.cli.explaining_text import explain_lines
-from indexer.cli.failure import show_failure
-from indexer.cli.output import Column
+from indexer.cli._common import Cli, common_options, examples
+from indexer.cli._options import CLASS, UNDER
+from indexer.cli._paths import PATH, operand
+from indexer.cli._tables import write_csv
 from indexer.cli.report_tables import report_table
-from indexer.cli.reporting_text import columns_of, fit
-from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
-from indexer.units import count, format_size, parse_duration, show_text
+from indexer.errors import UsageError
+from indexer.units import format_size, parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from indexer.cli.reporting_text import Table
     from indexer.manager import StorageManager
 
 REPORTS = ("usage", "tiers", "quotas", "expiring", "largest", "stale", "growth", "drift", "runs", "holds", "html")
 SHOWN = 20
 """Single files that a table for people shows, unless --top says otherwise."""
-SQL_HEAP = 512 * 1024**2
-"""Bytes that SQLite may take in this process, which answers one query and ends."""
-GRACE = 1.0
-"""Seconds after the end of a query's time at which its process ends, come what may."""
 
 
 @click.command(
@@ -52,8 +42,8 @@ GRACE = 1.0
 )
 @click.argument("name", metavar="REPORT", type=click.Choice(REPORTS))
 @click.argument("operands", metavar="[FILE] [DIR]", nargs=-1, type=PATH)
-@click.option("--under", type=PATH, metavar="PATH", help="Only this subtree.")
-@click.option("--class", "class_name", metavar="C", shell_complete=class_names, help="Only this class.")
+@UNDER
+@CLASS
 @click.option("--within", metavar="AGE", help="expiring: how far ahead (7d). stale: unused (90d). growth: back (30d).")
 @click.option("--by", type=click.Choice(("class", "child", "owner", "day")), help="Sums instead of single files.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="How many rows.")
@@ -115,90 +105,6 @@ def report(
             cli.out.note("no rates yet: they need an hour between two samples, which a running service takes")
 
 
-@click.command(
-    epilog=examples(
-        'indexer sql "SELECT * FROM usage_by_class"',
-        "indexer sql \"SELECT path, size FROM files WHERE class = 'uploads' ORDER BY size DESC LIMIT 10\" --csv",
-        "indexer sql - < question.sql",
-    )
-)
-@click.argument("query", metavar="QUERY|-")
-@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated values.")
-@click.option("--timeout", type=click.FloatRange(min=0), default=10.0, show_default=True, metavar="SECONDS")
-@click.option("--max-rows", type=click.IntRange(min=1), default=100_000, show_default=True, metavar="N")
-@common_options
-def sql(cli: Cli, query: str, as_csv: bool, timeout: float, max_rows: int) -> None:
-    """Run one read-only QUERY on the views (files, expired, usage_by_class, runs …); - reads it from standard input.
-
-    Times are Unix seconds, sizes bytes. The views and their columns are in the SQL reference.
-    """
-    text = sys.stdin.read() if query == "-" else query
-    manager = cli.manager()
-    with last_resort(cli, timeout):
-        found = manager.sql(text, timeout=timeout, max_rows=max_rows, heap=SQL_HEAP)
-    note_older_policy(cli, manager)
-    rows = [[value.hex() if isinstance(value, bytes) else value for value in row] for row in found["rows"]]
-    if cli.out.json:
-        cli.out.document({**found, "rows": rows})
-    elif as_csv:
-        write_csv(found["columns"], rows)
-    else:
-        cli.out.table(columns_of(found["columns"], rows), rows)
-    if found["truncated"]:
-        cli.out.note(f"only the first {count(max_rows, 'row')}: --max-rows gives more", style="yellow")
-
-
-@click.command(
-    epilog=examples("indexer explain uploads/film.mp4", "find . -name '*.tmp' | indexer explain --paths-from -")
-)
-@paths_options
-@common_options
-def explain(cli: Cli, paths: tuple[Path, ...], paths_from: Path | None, nul: bool) -> int:
-    """Say why each PATH has its class and date and what stands in its way; for a removed path: when, why, by which run.
-
-    Exit 1 when a path is neither in the index nor in the ledger.
-    """
-    found = []
-    for path in path_operands(paths, paths_from, nul=nul):
-        manager = cli.manager_of(path)
-        found.append(manager.explain(operand(manager, path)))
-    if cli.out.json:
-        cli.out.document(found[0] if len(found) == 1 and paths_from is None else found)
-    else:
-        now = int(time.time())
-        for number, document in enumerate(found):
-            if number:
-                cli.out.text()
-            for line in explain_lines(document, now):
-                cli.out.text(line)
-    unknown = any(document["kind"] is None and document["removed"] is None for document in found)
-    return EXIT_SOME_FAILED if unknown else EXIT_DONE
-
-
-@contextmanager
-def last_resort(cli: Cli, timeout: float) -> Iterator[None]:
-    """End this process, with the error of a query that takes too long, when SQLite does not come back in time.
-
-    It looks at the clock between two steps, and one step can last: LIKE on a large text takes minutes.
-    """
-
-    def end() -> None:
-        from indexer.reports.sql import too_long
-
-        code = show_failure(too_long(timeout), cli.out)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-    timer = threading.Timer(timeout + GRACE, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def page(cli: Cli, operands: Sequence[Path], narrowing: Sequence[object]) -> None:
     """Write `report html FILE [DIR]`."""
     if not 1 <= len(operands) <= 2:
@@ -221,31 +127,3 @@ def note_older_policy(cli: Cli, manager: StorageManager) -> None:
             " service, puts it in force",
             style="yellow",
         )
-
-
-def show(cli: Cli, drawn: Table, drop: Sequence[str]) -> None:
-    """Print a table; on a narrow terminal without the columns, by title, that matter least."""
-    if sys.stdout.isatty():
-        titles = [column.title if isinstance(column, Column) else column for column in drawn[0]]
-        places = [titles.index(title) for title in drop if title in titles]
-        drawn = fit(drawn, shutil.get_terminal_size().columns, places)
-    cli.out.table(*drawn)
-
-
-def operand(manager: StorageManager, path: Path) -> bytes:
-    """Return a PATH operand relative to the store: as the shell means it, else (with -C) from the store's root."""
-    try:
-        return manager.relative(Path.cwd() / path)
-    except UsageError:
-        if path.is_absolute():
-            raise
-        return manager.relative(path)
-
-
-def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write comma-separated values to stdout; on a terminal, what could upset it is escaped."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    if sys.stdout.isatty():
-        rows = ([show_text(value) if isinstance(value, str) else value for value in row] for row in rows)
-    writer.writerows(rows)

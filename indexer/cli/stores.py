@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import PATH, Cli, common_options, examples
+from indexer.cli._common import Cli, common_options, examples
+from indexer.cli._paths import DIRECTORY, PATH
 from indexer.errors import EXIT_DONE, EXIT_USAGE, ConfigError, IndexerError, NoStoreError, UsageError
 from indexer.units import format_duration, show_text
 
@@ -27,7 +28,7 @@ PROFILES = ("media", "cache", "scratch", "empty")
         "indexer init /home/app --config /etc/indexer/app.toml    a tree that belongs to somebody else",
     )
 )
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @click.option("--profile", type=click.Choice(PROFILES), help="A ready policy, instead of one proposed from the tree.")
 @click.option("--adopt", is_flag=True, help="Take over a store that was copied, or restored from a backup.")
 @common_options

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import PATH, Cli, common_options, examples
+from indexer.cli._common import Cli, common_options, examples
+from indexer.cli._paths import DIRECTORY, PATH
 from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
 from indexer.units import count, format_duration, format_size, format_time, show_text
 
@@ -22,7 +23,7 @@ ANSWER_SECONDS = 2.0
 
 
 @click.command(epilog=examples("indexer scan /srv/media", "indexer scan --quick --json"))
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @click.option("--quick", is_flag=True, help="List only the directories whose names have changed.")
 @common_options
 def scan(cli: Cli, directory: Path | None, quick: bool) -> int:
@@ -128,7 +129,7 @@ def watch(
 
 
 @click.command(epilog=examples("indexer settle && indexer report usage", "indexer settle /srv/media --timeout 5"))
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @click.option("--timeout", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS")
 @common_options
 def settle(cli: Cli, directory: Path | None, timeout: float) -> None:
@@ -146,7 +147,7 @@ def settle(cli: Cli, directory: Path | None, timeout: float) -> None:
 
 
 @click.command(epilog=examples("indexer status", "indexer status --json | jq .state"))
-@click.argument("directory", metavar="[DIR]", required=False, type=PATH)
+@DIRECTORY
 @common_options
 def status(cli: Cli, directory: Path | None) -> int:
     """Show state and health of a store. Exit 0 when clean or reconciling, 1 when degraded or stopped."""

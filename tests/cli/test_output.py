@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.cli._common import confirm_or_refuse, path_operands
+from indexer.cli._common import confirm_or_refuse
+from indexer.cli._paths import path_operands
 from indexer.cli.output import Column, Output
 from indexer.errors import RefusedError, UsageError
 

@@ -1,0 +1,36 @@
+"""How a table leaves: on a terminal as wide as that is, elsewhere whole; or as comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from indexer.cli.output import Column
+from indexer.cli.reporting_text import fit
+from indexer.units import show_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from indexer.cli._common import Cli
+    from indexer.cli.reporting_text import Table
+
+
+def show(cli: Cli, drawn: Table, drop: Sequence[str]) -> None:
+    """Print a table; on a narrow terminal without the columns, by title, that matter least."""
+    if sys.stdout.isatty():
+        titles = [column.title if isinstance(column, Column) else column for column in drawn[0]]
+        places = [titles.index(title) for title in drop if title in titles]
+        drawn = fit(drawn, shutil.get_terminal_size().columns, places)
+    cli.out.table(*drawn)
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write comma-separated values to stdout; on a terminal, what could upset it is escaped."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    if sys.stdout.isatty():
+        rows = ([show_text(value) if isinstance(value, str) else value for value in row] for row in rows)
+    writer.writerows(rows)
