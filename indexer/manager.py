@@ -334,7 +334,7 @@ class StorageManager:
     def _look_again(self) -> None:
         """Without a service nobody has seen what came back: a quick pass puts it into the index, if there is one."""
         from indexer.errors import IndexerError
-        from indexer.service.client import service_running
+        from indexer.service.running import service_running
 
         if service_running(self._store) or not self._store.index_path.exists():
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 NEVER = 253_402_300_799
@@ -59,8 +58,7 @@ class IndexedFile(NamedTuple):
         return self.directory + b"/" + self.name if self.directory else self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """What goes as one in a class with `unit = "child"`: a direct child directory, or a file beside those."""
 
     path: bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from indexer.manager import StorageManager
     from indexer.store import Store
 
-__all__ = ["Cli", "Output", "Overrides", "cli_of", "collect_seldom", "common_options", "confirm_or_refuse", "examples"]
+__all__ = ["Cli", "Output", "Overrides", "cli_of", "common_options", "confirm_or_refuse", "examples"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -165,7 +164,3 @@ def confirm_or_refuse(question: str, *, yes: bool, dry_run: bool = False) -> Non
         raise RefusedError("not confirmed: nothing was done", guard="answer", remedy="answer y, or add -y")
 
 
-def collect_seldom() -> None:
-    """Tell the garbage collector that this process is the run's: plans and rows are many, and hold no cycles."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)

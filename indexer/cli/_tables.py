@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
 def show(cli: Cli, drawn: Table, drop: Sequence[str]) -> None:
     """Print a table; on a narrow terminal without the columns, by title, that matter least."""
     if sys.stdout.isatty():
+        import shutil  # loads what unpacks archives, too
+
         titles = [column.title if isinstance(column, Column) else column for column in drawn[0]]
         places = [titles.index(title) for title in drop if title in titles]
         drawn = fit(drawn, shutil.get_terminal_size().columns, places)
@@ -29,6 +29,8 @@ def show(cli: Cli, drawn: Table, drop: Sequence[str]) -> None:
 
 def write_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write comma-separated values to stdout; on a terminal, what could upset it is escaped."""
+    import csv
+
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     if sys.stdout.isatty():

@@ -42,7 +42,7 @@ def doctor(cli: Cli, directory: Path | None, fix: bool, dry_run: bool, yes: bool
     from indexer.reports.doctor import doctor as examine
     from indexer.reports.doctor import examine_machine
     from indexer.reports.machine import Check
-    from indexer.service.client import service_running
+    from indexer.service.running import service_running
     from indexer.store import locate_store, open_store
 
     root = locate_store(directory, cli.store, config_path=cli.config)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import Cli, collect_seldom, common_options, examples
+from indexer.cli._common import Cli, common_options, examples
 from indexer.cli._options import CLASS, NO_SCAN, UNDER, options
 from indexer.cli._paths import DIRECTORY, PATH, operand
 from indexer.cli._tables import show
@@ -58,7 +58,6 @@ def plan(
     if policy is not None:
         _show_change(cli, manager.compare_policy(policy, **scope), jsonl=jsonl)
         return
-    collect_seldom()
     made = manager.make_plan(**scope)
     if out is not None:
         cli.out.note(f"{show_text(str(out))}: {count(manager.write_plan(made, out))}")

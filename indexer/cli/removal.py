@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import Cli, collect_seldom, common_options, confirm_or_refuse, examples
+from indexer.cli._common import Cli, common_options, confirm_or_refuse, examples
 from indexer.cli._options import CLASS, DRY_RUN, LIMIT, NO_SCAN, UNDER, WAIT, YES, options
 from indexer.cli._paths import DIRECTORY, PATH, operand
 from indexer.cli.removal_text import error_lines, exit_code, plan_lines, refusal_lines, result_lines
@@ -140,7 +140,6 @@ def _run(
     """Ask, do, tell. In report mode there is nothing to ask: the run is refused, and recorded as such."""
     if not dry_run and manager.store.config.store.mode == "enforce":
         _ask(cli, manager, scope, yes=yes, limit=limit)
-    collect_seldom()
     with cli.out.progress("removing") as update:
         result = do(dry_run=dry_run, limit=limit, wait=wait, progress=lambda done: update(done, None), **scope)
     if cli.out.json:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any
+from typing import Any, NamedTuple
 
 from indexer.config import globs
 from indexer.config.problems import several
@@ -27,8 +26,7 @@ _TYPES: dict[type, str] = {
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of value: `grammar` for the reference, `parse` from TOML, `show` back.
 
     `parse` raises UsageError with what is wrong and the remedy, or ConfigError when several things are.
@@ -41,8 +39,7 @@ class Kind:
     """The value may be given as bare text in the environment (no TOML quotes)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One key of the configuration. `default` is written as in the file; None: absent means what `doc` says."""
 
     name: str
@@ -52,8 +49,7 @@ class Key:
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A table, or (`many`) an array of tables, with its keys."""
 
     name: str

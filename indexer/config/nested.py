@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from indexer.config.kinds import FRACTION, SIZE, TEXT, Key, Kind, choice, did_you_mean, integer, type_name
 from indexer.config.problems import several
@@ -95,6 +94,8 @@ def _filename_time(read: Mapping[str, Any]) -> None:
         datetime.strptime(datetime(2024, 1, 15, 14, 30, 22, tzinfo=UTC).strftime(read["format"]), read["format"])  # noqa: DTZ007
     except ValueError as error:
         raise UsageError(f"format: {error}", remedy="write the fields of Python's strptime: %Y%m%d_%H%M%S") from error
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # only for those who use it
+
     try:
         ZoneInfo(read["tz"])
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from indexer.config.kinds import TEXT, Kind
 from indexer.errors import UsageError
@@ -34,8 +34,7 @@ _FIELDS = (
 """Of a crontab line: what it is, least, most, names, and the number of the first name (crontab(5))."""
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+class When(NamedTuple):
     """Either `every` so many seconds, or at the moments of five crontab fields."""
 
     every: int | None = None

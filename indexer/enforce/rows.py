@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.records import Identity
@@ -120,8 +119,7 @@ def ranges(rows: Iterable[Plain]) -> Iterator[tuple[Any, ...]]:
         yield (*first, last.seq)
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One row of `action`. Times are Unix seconds unless they end in _ns; sizes are bytes."""
 
     run: int
@@ -227,8 +225,7 @@ def ending_of(
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+class RunRow(NamedTuple):
     """One row of `run`."""
 
     id: int
@@ -287,8 +284,7 @@ def run_of(row: tuple[Any, ...]) -> RunRow:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """Absolute protection of a path (`file`) or of it and all below it (`tree`)."""
 
     id: int

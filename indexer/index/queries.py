@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from indexer.events import ROOT_ID
 from indexer.index import derived
@@ -27,8 +26,7 @@ AT_ONCE = 2_000
 """Rows that are fetched together, at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """Sums over a store or a class; sizes in bytes."""
 
     files: int = 0
@@ -126,6 +124,13 @@ class Reader:
         known = self._paths.get(directory_id)
         if known is not None:  # asked several times a row
             return known
+        place = self._ahead.get(directory_id)
+        if place is not None and place[0] is not None and (above_it := self._paths.get(place[0])) is not None:
+            path = name_of(place[1])  # the usual way of a plan, in which every file may lie in another directory
+            if above_it:
+                path = above_it + b"/" + path
+            self._paths.remember(directory_id, path)
+            return path
         names: list[bytes] = []
         current, above, base = directory_id, None, b""
         seen: set[int] = set()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from indexer.policy.clocks import ClockFunction, compile_clock, file_clock
 from indexer.policy.reasons import Blocker, Reason
@@ -19,8 +18,7 @@ Blockers = Callable[["IndexedFile"], str | None]
 """What protects a file beside its class: the word for a hold or a lease that covers it, or None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """A child directory of a class that goes as one (`unit = "child"`)."""
 
     path: bytes
@@ -30,8 +28,7 @@ class Child:
     allocated: int
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(NamedTuple):
     """One file that goes. Times are Unix seconds."""
 
     file: IndexedFile
@@ -47,11 +44,12 @@ class Remove:
 
     def as_json(self) -> dict[str, Any]:
         """Return one element of `plan --json`'s `actions`; `bytes` is the apparent size."""
+        file = self.file
         return {
-            "path": text_of(self.file.path),
+            "path": text_of(file.directory + b"/" + file.name if file.directory else file.name),
             "class": self.rule.name,
-            "bytes": self.file.size,
-            "allocated": self.file.allocated,
+            "bytes": file.size,
+            "allocated": file.allocated,
             "action": self.action,
             "reason": str(self.reason),
             "clock_at": self.clock_at,
@@ -59,8 +57,7 @@ class Remove:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(NamedTuple):
     """One file, or a child with so many, that is due and stays, with the word for what stands in the way."""
 
     file: IndexedFile
@@ -78,11 +75,12 @@ def decide(
     """Yield what becomes of each file that is due; one that is not due yet is passed over. Nothing is remembered."""
     clocks: dict[str, ClockFunction] = {}
     for rule, file in candidates:
-        if rule.ttl is None or file.clock is None or file.class_name != rule.name:
+        name, ttl = rule.name, rule.ttl
+        if ttl is None or file.clock is None or file.class_name != name:
             continue  # excluded files have no clock: an index does not even find them
-        clock_of = clocks.get(rule.name) or clocks.setdefault(rule.name, compile_clock(rule))
+        clock_of = clocks.get(name) or clocks.setdefault(name, compile_clock(rule))
         clock_at = file_clock(clock_of, file)
-        expires_at = clock_at + rule.ttl
+        expires_at = clock_at + ttl
         if now <= expires_at:
             continue
         blocker = blockers(file) or too_young(rule, file, now)

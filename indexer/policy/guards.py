@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.policy.reasons import Guard
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from indexer.rules import Guards
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Which guard refuses the run, in one sentence, and what to do."""
 
     guard: str
@@ -22,8 +20,7 @@ class Refusal:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What a plan takes of one class: `planned` files now, `recent` files by the runs of the last 24 hours."""
 
     rule: Rule

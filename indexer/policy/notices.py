@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.policy.clocks import compile_clock, file_clock
 from indexer.policy.reasons import Blocker
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from indexer.rules import Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """What one published notice said of one file. Times are Unix seconds."""
 
     path: bytes

@@ -200,10 +200,13 @@ class _Counted:
 
     def __iter__(self) -> Iterator[Going]:
         for one in self._going:
-            if self._left > 0:
-                self._left -= 1
-                self._files += len(files_in(one))
+            if self._left <= 0:
+                yield one
+                break
+            self._left -= 1
+            self._files += len(files_in(one))
             yield one
+        yield from self._going
 
     def files_of_all(self) -> int:
         """Return how many files they are, those too that nobody has read."""
@@ -267,8 +270,9 @@ class _Choice:
     def _count(self, going: Going) -> None:
         removes = files_in(going)
         rule = removes[0].rule  # what goes as one is of one class
-        self.planned[rule.name] = self.planned.get(rule.name, 0) + len(removes)
-        self.rules[rule.name] = rule
+        name = rule.name
+        self.planned[name] = self.planned.get(name, 0) + len(removes)
+        self.rules[name] = rule
         if rule.quota is None:
             return
         for remove in removes:

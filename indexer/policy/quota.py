@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.policy.clocks import compile_clock, file_clock, uses_access
 from indexer.units import text_of
@@ -36,8 +36,15 @@ class Used:
 NOTHING = Used()
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+def sum_of(sizes: Iterable[int]) -> Used:
+    """Count some files, and add up their allocated bytes."""
+    files = size = 0
+    for each in sizes:
+        files, size = files + 1, size + each
+    return Used(files, size)
+
+
+class Holding(NamedTuple):
     """What one class, or one child of a class with quotas per child, holds now."""
 
     rule: Rule

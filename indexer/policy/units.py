@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.policy.clocks import compile_clock, file_clock
 from indexer.policy.decide import Blockers, Child, Keep, Remove, nobody, too_young
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 _STRENGTH = {str(word): number for number, word in enumerate(Blocker)}
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """A child that goes: its files, in one piece or not at all."""
 
     removes: tuple[Remove, ...]
@@ -162,12 +160,18 @@ def cut(going: Iterable[Going], guards: Guards, *, limit: int | None = None) -> 
     """
     files = size = 0
     for taken, one in enumerate(going):
-        part = files_in(one)
-        files += len(part)
-        size += sum(remove.file.allocated for remove in part)
+        if isinstance(one, Whole):
+            files += len(one.removes)
+            size += sum(remove.file.allocated for remove in one.removes)
+        else:  # a plan of many thousand is mostly this
+            files += 1
+            size += one.file.allocated
         if taken == limit or files > guards.max_files or size > guards.max_bytes:
             return
-        yield from part
+        if isinstance(one, Whole):
+            yield from one.removes
+        else:
+            yield one
 
 
 def rows(actions: Iterable[Remove]) -> Iterator[dict[str, Any]]:
@@ -210,4 +214,4 @@ def regrouped(actions: Iterable[Remove]) -> list[Going]:
 
 def blocked(unit: Unit, blocker: str | None) -> Unit:
     """Return the unit with what is known to stand in its way."""
-    return unit if blocker is None else replace(unit, blocker=blocker)
+    return unit if blocker is None else unit._replace(blocker=blocker)

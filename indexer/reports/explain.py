@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.attribute import attribute_blocker
@@ -180,8 +179,7 @@ def _removed(ledger: Ledger, path: bytes) -> dict[str, Any] | None:
     if action.child is not None:
         files = [one for one in ledger.child(action.run, action.child) if one.outcome not in {"kept", "failed", None}]
         if action.action == "rmdir" and files:
-            action = replace(
-                files[-1],
+            action = files[-1]._replace(
                 size=sum(one.size for one in files),
                 allocated=sum(one.allocated for one in files),
                 restored_to=None,

@@ -21,7 +21,6 @@ from indexer.index.queries import Reader
 from indexer.policy.classes import Classifier
 from indexer.scan import quick_scan
 from indexer.service.alerts import alert_of_run
-from indexer.service.client import service_running
 from indexer.service.current import Current, ledger_to_read, settle
 from indexer.service.emptied import long_empty
 from indexer.service.forecast import foretell
@@ -30,6 +29,7 @@ from indexer.service.noticing import Told, publish_notices, wants_notices
 from indexer.service.planning import Scope, attributes_of, blockers_of, decide_all, notices_of
 from indexer.service.pressure import Relieving
 from indexer.service.relief import Relief, merged
+from indexer.service.running import service_running
 from indexer.service.sampling import take_sample
 from indexer.service.thrash import note_thrash
 from indexer.service.wall import moment, note, stepped

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from indexer import errors
 from indexer.config.trust import shown
-from indexer.service.control import SOCKET, address, opened_directory
+from indexer.service.control import address, opened_directory
 from indexer.service.peer import peer_of
+from indexer.service.running import SOCKET
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +60,8 @@ def request(
     raise errors.ServiceError("the service stopped before it answered", remedy=START)
 
 
-def service_running(store: Store) -> bool:
-    """Say whether a service answers at the store's socket now (it may be degraded; a mere scan does not answer)."""
+def is_answered(store: Store) -> bool:
+    """Say whether somebody listens at the store's socket."""
     try:
         _connected(store).close()
     except errors.ServiceError:

@@ -23,8 +23,8 @@ from typing import Any, Self
 from indexer.config.trust import PATH
 from indexer.errors import IndexerError, UsageError
 from indexer.service.peer import Level, check_peer, peer_of
+from indexer.service.running import SOCKET
 
-SOCKET = "control.sock"
 LINE_LIMIT = 65_536
 """Bytes of a request."""
 CONNECTIONS = 32

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from indexer.errors import BusyError, IndexDatabaseError, NotScannedError, ServiceError
 from indexer.index.queries import Reader
-from indexer.service.client import request, service_running
-from indexer.service.policy import index_policy
+from indexer.service.policy import fingerprint, index_policy
+from indexer.service.running import service_running
 
 if TYPE_CHECKING:
     from indexer.enforce.ledger import Ledger
@@ -55,7 +55,7 @@ def current_index(
             raise NotScannedError(
                 f"{store.root}: the first scan is not complete", remedy="run `indexer scan`, or wait for the service"
             )
-        if index is None and reader.meta("policy") != index_policy(store.config).fingerprint:
+        if index is None and reader.meta("policy") != fingerprint(store.config):
             raise ServiceError(
                 "the service still works by an older configuration, or is just reclassifying",
                 remedy="restart `indexer watch`, or try again in a moment",
@@ -68,6 +68,8 @@ def settle(store: Store, *, scan: bool) -> None:
     """Let the service catch up, unless nobody wants a `scan`."""
     if not scan:
         return
+    from indexer.service.client import request
+
     try:
         request(store, "settle", SETTLE_SECONDS + 5, timeout=SETTLE_SECONDS)
     except ServiceError:
@@ -78,7 +80,7 @@ def _of_this_policy(store: Store) -> bool:
     """Say whether the index is there, complete, and classified by the configuration as it is."""
     try:
         with Reader.open(store.index_path) as reader:
-            return reader.complete and reader.meta("policy") == index_policy(store.config).fingerprint
+            return reader.complete and reader.meta("policy") == fingerprint(store.config)
     except (NotScannedError, IndexDatabaseError):
         return False
 

@@ -1,30 +1,18 @@
-"""What a cleanup does beside its plan, foretold: the trash past its time, and what a watermark would take.
-
-room now → what the plan itself frees → still short? → trash, the oldest first, with what the plan has put there → files
-"""
+"""What a cleanup does beside its plan, foretold: the trash past its time, and what a watermark would take."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from indexer.policy.quota import Used
-from indexer.policy.shelf import sequence_of
-from indexer.policy.watermark import Pressure, Room, filesystem_of, shortage
-from indexer.service.giving_way import by_class, oldest_trash, plan_relief
-from indexer.service.room import ROUNDS, filesystems, room_of, taken_by
+from indexer.policy.quota import sum_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from indexer.enforce.ledger import Ledger
-    from indexer.enforce.rows import Action
     from indexer.index.queries import Reader
-    from indexer.policy.decide import Remove
-    from indexer.policy.guards import Refusal
     from indexer.policy.plan import Plan
-    from indexer.rules import Watermark
+    from indexer.policy.watermark import Room
     from indexer.service.planning import Chosen
     from indexer.store import Store
 
@@ -42,10 +30,15 @@ def foretell(
     What comes free is taken from the index: open files and snapshots show only in a real run.
     """
     past = [] if ledger is None else list(ledger.trash(until=plan.now))
-    plan = replace(plan, purged=_sum(action.allocated for action in past))
+    plan = replace(plan, purged=sum_of(action.allocated for action in past))
     mark = store.config.watermark
     if mark is None or plan.refused is not None:
         return plan
+    from indexer.policy.shelf import sequence_of
+    from indexer.policy.watermark import shortage
+    from indexer.service.outlook import Outlook
+    from indexer.service.room import filesystems, room_of, taken_by
+
     rooms: list[tuple[str, Room]] = []
     root_fd = store.open_root()
     try:
@@ -56,7 +49,7 @@ def foretell(
     taken = taken_by(mark, reader, ledger)
     if all(shortage(mark, room, None if name else taken) is None for name, room in rooms):
         return plan
-    outlook = _Outlook(store, reader, ledger, mark, plan, past, override, list(plan.actions), chosen, taken)
+    outlook = Outlook(store, reader, ledger, mark, plan, past, override, list(plan.actions), chosen, taken)
     for name, room in rooms:
         outlook.filesystem(name, room)
     return replace(
@@ -68,106 +61,3 @@ def foretell(
         due=plan.due + outlook.due,
         pressure=tuple(outlook.done),
     )
-
-
-@dataclass(slots=True)
-class _Outlook:
-    """What has been foretold so far."""
-
-    store: Store
-    reader: Reader
-    ledger: Ledger | None
-    mark: Watermark
-    plan: Plan
-    past: list[Action]
-    override: str | None
-    actions: list[Remove]
-    chosen: Chosen
-    taken: int | None
-    """Bytes of the disk that the store holds now; None where no capacity is declared."""
-    kept: dict[str, int] = field(init=False)
-    truncated: bool = False
-    refused: Refusal | None = None
-    due: int = 0
-    done: list[Pressure] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.kept = dict(self.plan.kept)
-
-    def filesystem(self, name: str, room: Room) -> None:
-        """Foretell one filesystem."""
-        names = self.store.config.store.filesystems
-        mine = [one for one in self.plan.actions if filesystem_of(one.file.directory, names) == name]
-        gone = _sum(one.allocated for one in self.past if one.filesystem == name)
-        gone += freed(one for one in mine if one.action == "delete")
-        left = with_more(room, gone)
-        taken_then = None if name or self.taken is None else self.taken - gone.allocated
-        short = shortage(self.mark, left, taken_then)
-        if short is None:
-            return
-        need = Used(short.files, short.bytes)
-        purged = self._trash(name, mine, need)
-        need = _left(need, purged)
-        claimed, stopped = Used(), ""
-        taken = {one.file.path for one in self.actions}
-        for _ in range(ROUNDS):
-            if not (need.files or need.allocated) or stopped:
-                break
-            found = plan_relief(
-                self.store.config, self.reader, self.ledger, name, self.mark, need, self.plan.now,
-                taken=taken, before=by_class(self.actions), override=self.override, chosen=self.chosen,
-            )  # fmt: skip
-            if found.refused is not None:
-                self.refused, stopped = self.refused or found.refused, "refused"
-                break
-            self.kept = _added(self.kept, found.kept)
-            if not found.actions:
-                stopped = "exhausted"
-                break
-            self.actions += found.actions
-            self.due += len(found.actions)
-            taken |= {one.file.path for one in found.actions}
-            gained = freed(found.actions)
-            claimed, need = claimed + gained, _left(need, gained)
-        if not stopped and (need.files or need.allocated):
-            stopped = "exhausted"
-        self.done.append(Pressure(name, short, purged, claimed, stopped))
-
-    def _trash(self, name: str, mine: list[Remove], need: Used) -> Used:
-        """Return what leaves the trash: what lies there and is not past its time, then what this plan puts there."""
-        past = {(one.run, one.seq) for one in self.past}
-        lying = () if self.ledger is None else self.ledger.trash()
-        chosen = oldest_trash((one for one in lying if (one.run, one.seq) not in past), name, need)
-        purged = _sum(one.allocated for one in chosen)
-        for one in mine:
-            if one.action == "trash" and (purged.allocated < need.allocated or purged.files < need.files):
-                purged += Used(1, one.file.allocated)
-        return purged
-
-
-def with_more(room: Room, gone: Used) -> Room:
-    """Return a filesystem as it is once so much has gone."""
-    return Room(room.used - gone.allocated, room.available + gone.allocated, room.inodes, room.inodes_free + gone.files)
-
-
-def freed(actions: Iterable[Remove]) -> Used:
-    """Return what comes free when these are deleted: where it is the last name."""
-    return _sum(one.file.allocated for one in actions if one.file.links <= 1)
-
-
-def _left(need: Used, gone: Used) -> Used:
-    return Used(max(need.files - gone.files, 0), max(need.allocated - gone.allocated, 0))
-
-
-def _sum(sizes: Iterable[int]) -> Used:
-    files = size = 0
-    for each in sizes:
-        files, size = files + 1, size + each
-    return Used(files, size)
-
-
-def _added(one: dict[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    total = dict(one)
-    for why, count in other.items():
-        total[why] = total.get(why, 0) + count
-    return total

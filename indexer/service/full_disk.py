@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from indexer.errors import IndexDatabaseError, IndexerError, NotScannedError
 from indexer.index.frozen import open_frozen
-from indexer.service.client import service_running
 from indexer.service.current import Current, current_index
-from indexer.service.policy import index_policy
-from indexer.service.trouble import trouble_of
+from indexer.service.policy import fingerprint
+from indexer.service.running import service_running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,13 +36,13 @@ def index_anyway(stack: ExitStack, store: Store, ledger: Ledger, clock: Callable
     try:
         return stack.enter_context(current_index(store, clock, scan=scan))
     except Exception as error:
-        if trouble_of(error) not in MENDING:
+        if not _mends(error):
             raise
     ledger.give_room()
     try:
         return stack.enter_context(current_index(store, clock, scan=scan))
     except Exception as error:
-        if trouble_of(error) not in MENDING and not isinstance(error, IndexDatabaseError):
+        if not _mends(error) and not isinstance(error, IndexDatabaseError):
             raise
     return _as_it_is(stack, store, clock)
 
@@ -60,10 +59,10 @@ def index_to_read(
         try:
             return stack.enter_context(current_index(store, clock, scan=scan, write=write))
         except Exception as error:
-            if trouble_of(error) not in MENDING:
+            if not _mends(error):
                 raise
     current = _as_it_is(stack, store, clock)
-    if current.reader.meta("policy") != index_policy(store.config).fingerprint:
+    if current.reader.meta("policy") != fingerprint(store.config):
         raise IndexDatabaseError(
             f"{store.index_path}: there is no room to bring the index to the policy as it is now",
             remedy="`indexer cleanup` works on a full disk; a plan of the new policy needs some room first",
@@ -85,6 +84,13 @@ def keep_ledger_ready(store: Store) -> None:
             Ledger.open(store.ledger_path).close()
     except (IndexerError, OSError):
         return
+
+
+def _mends(error: Exception) -> bool:
+    """Say whether a failure is the disk's, and passes with it."""
+    from indexer.service.trouble import trouble_of
+
+    return trouble_of(error) in MENDING
 
 
 def _crowded(store: Store) -> bool:

@@ -13,9 +13,10 @@ from indexer.errors import BusyError
 from indexer.index.opening import close_filesystems, open_filesystems, open_index
 from indexer.index.queries import Reader
 from indexer.scan import full_scan, quick_scan
-from indexer.service.client import request, service_running
+from indexer.service.client import request
 from indexer.service.full_disk import keep_ledger_ready
 from indexer.service.policy import index_policy
+from indexer.service.running import service_running
 from indexer.service.trouble import clear_errors
 from indexer.units import text_of
 

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from indexer.enforce.attribute import attribute_blocker
 from indexer.errors import UsageError
-from indexer.index.unit_queries import due_units, unit_of, units_in_order
-from indexer.policy.notices import notice_blockers
 from indexer.policy.plan import Plan, plan
 from indexer.policy.quota import Holding, in_true_order, order_key
 from indexer.policy.reasons import Blocker
@@ -118,9 +115,10 @@ def blockers_of(
     `held` is from `attributes_of`, `notices` from `notices_of`.
     """
     unverified = reader.unverified()
+    anything = bool(protection)  # asked once a file otherwise: most stores hold nothing
 
     def blocker(file: IndexedFile) -> str | None:
-        if protection and (word := protection.blocker(file.path)) is not None:
+        if anything and protection is not None and (word := protection.blocker(file.path)) is not None:
             return word
         if held is not None and (word := held(file)) is not None:
             return word
@@ -160,7 +158,11 @@ def only(chosen: Chosen, found: Iterable[IndexedFile | Unit]) -> Iterator[Indexe
 
 def attributes_of(config: Config, now: int) -> Callable[[IndexedFile], str | None] | None:
     """Return what keeps files that carry user.indexer.hold; None where the configuration does not honour it."""
-    return attribute_blocker(os.fsencode(config.store.path), now) if config.holds.xattr else None
+    if not config.holds.xattr:
+        return None
+    from indexer.enforce.attribute import attribute_blocker
+
+    return attribute_blocker(os.fsencode(config.store.path), now)
 
 
 def notices_of(
@@ -170,6 +172,10 @@ def notices_of(
 
     A forecast says what time it is `today`; where somebody hears notices, those still missing are published by then.
     """
+    if all(rule.warn_before is None for rule in config.classes):
+        return None
+    from indexer.policy.notices import notice_blockers
+
     told_by = today if config.notify is not None else None
     return notice_blockers(
         config.classes, ledger.notice if ledger is not None else lambda _path: None, now, told_by=told_by
@@ -230,6 +236,8 @@ def files_of(reader: Reader, holding: Holding, against: Callable[[Unit], Unit]) 
 
 
 def _units_of(reader: Reader, holding: Holding) -> Iterable[Unit]:
+    from indexer.index.unit_queries import unit_of, units_in_order
+
     rule = holding.rule
     if holding.child is None:
         order = rule.quota.order if rule.quota is not None else "clock"
@@ -253,7 +261,11 @@ def _candidates(
         if rule.ttl is None:
             continue
         before = now - rule.ttl
-        found = map(against, due_units(reader, rule, before)) if rule.unit == "child" else reader.due(rule.name, before)
-        for one in only(chosen, found):
+        found: Iterable[IndexedFile | Unit] = reader.due(rule.name, before)
+        if rule.unit == "child":
+            from indexer.index.unit_queries import due_units
+
+            found = map(against, due_units(reader, rule, before))
+        for one in found if chosen is _any else only(chosen, found):
             if not under or one.path == under or one.path.startswith(below):
                 yield rule, one

@@ -8,12 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from indexer.config import default_config
 from indexer.config.trust import shown
 from indexer.errors import IndexerError, ServiceError, TrustError, UsageError
-from indexer.service.client import NoServiceError, asked
-from indexer.service.control import SOCKET
-from indexer.service.shared import runtime_directory
+from indexer.service.running import SOCKET
 from indexer.store import open_store
 from indexer.store.identity import Marker, PrivateStoreError
 from indexer.store.open import read_store_config
@@ -54,6 +51,8 @@ def open_or_reach(
 
 
 def _reach(root: Path, config_path: Path | None) -> Store | None:
+    from indexer.service.client import NoServiceError, asked
+
     config = _readable_config(root, config_path)
     for socket in _sockets(root, config):
         try:
@@ -78,6 +77,8 @@ def _readable_config(root: Path, config_path: Path | None) -> Config | None:
 
 
 def _sockets(root: Path, config: Config | None) -> Iterator[Path]:
+    from indexer.service.shared import runtime_directory
+
     if named := os.environ.get(VARIABLE):
         yield Path(os.path.abspath(named))
     if config is not None and config.service.socket is not None:
@@ -99,6 +100,8 @@ def _believed(root: Path, socket: Path) -> set[int]:
 
 
 def _as_store(root: Path, socket: Path, said: dict[str, Any], config: Config | None) -> Store:
+    from indexer.config import default_config
+
     known = config or default_config(root)
     mode: Mode = "enforce" if said.get("mode") == "enforce" else "report"
     marker = Marker(str(said.get("id", "")), os.fspath(root), "", 0, "", "", 0)

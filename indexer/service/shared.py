@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from indexer.config.trust import open_place, shown
 from indexer.errors import UsageError
-from indexer.service.control import SOCKET, Place, answers
+from indexer.service.control import Place, answers
+from indexer.service.running import SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

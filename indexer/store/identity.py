@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import struct
-import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,6 +65,8 @@ class Marker:
 
 def mark(root_fd: int, root: Path, created: int, adopted_from: str = "") -> Marker:
     """Return a new marker, with an id of its own, for the root that `root_fd` is."""
+    import uuid
+
     return Marker(
         id=str(uuid.uuid4()),
         root=os.fspath(root),

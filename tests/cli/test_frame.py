@@ -76,6 +76,27 @@ def test_the_frame_imports_nothing_heavy(argv: tuple[str, ...]) -> None:
     assert HEAVY.isdisjoint(done.stderr.splitlines()[-1].split())
 
 
+def test_a_plan_of_nothing_loads_only_what_it_asks(tmp_path: Path, program: Program) -> None:
+    """Where nothing is due: neither what compiles globs, nor what talks to a service, removes or shows reports."""
+    program.run("init", tmp_path, "--profile", "empty")
+    with (tmp_path / "indexer.toml").open("a") as file:
+        file.write('[[class]]\nname = "a"\nmatch = ["a/**"]\nttl = "7d"\n')
+    program.run("scan", tmp_path)
+    script = "import sys\nfrom indexer.cli.main import run\nrun(sys.argv[1:])\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "plan", tmp_path, "--no-scan", "--jsonl"],
+        capture_output=True, text=True, check=True, env=unmeasured(),
+    )  # fmt: skip
+    loaded = set(done.stderr.splitlines()[-1].split())
+    unwanted = {
+        "peewee", "pathspec", "rich", "zoneinfo", "logging", "indexer.policy.classes", "indexer.service.control",
+        "indexer.service.outlook", "indexer.index.apply", "indexer.enforce.remove", "indexer.cli.reporting",
+        "indexer.cli.report_tables", "indexer.store.initialise",
+    }  # fmt: skip
+    assert "indexer.service.preview" in loaded
+    assert set() == loaded & unwanted
+
+
 @pytest.mark.parametrize(
     "argv",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import sys
@@ -139,3 +140,12 @@ def test_paths_come_from_the_command_line_and_a_file(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as refused:
             path_operands([], paths_from, nul=with_nul)
         assert refused.value.remedy
+
+
+def test_lines_of_json_are_those_of_each_document_by_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """Documents that are encoded together are cut where they end, whatever their texts look like."""
+    texts = ["plain", '}, {"path": ', '"}, {"path": "', "\n", "\\", "é\udcff", '{"path": {}}', ""]
+    documents: list[dict[str, object]] = [{"path": one, "class": other} for one in texts for other in texts]
+    documents += [{"path": "a", "inner": [{"path": 1}, {"path": 2}]}, {"class": "b"}, {}] * 40
+    Output().json_lines(documents)
+    assert capsys.readouterr().out == "".join(json.dumps(document) + "\n" for document in documents)

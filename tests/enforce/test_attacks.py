@@ -270,7 +270,7 @@ def test_skip_in_use_writers_lets_readers_lose(arena: Arena, action: str) -> Non
         arena.write("uploads/a", b"a")
         plan = arena.plan("uploads/a", action=action)
         rule = replace(plan.actions[0].rule, skip_in_use=skip)  # type: ignore[arg-type]
-        plan = replace(plan, actions=(replace(plan.actions[0], rule=rule),))
+        plan = replace(plan, actions=(plan.actions[0]._replace(rule=rule),))
         fd = os.open(place, flags)
         result = arena.run(plan)
         os.close(fd)
@@ -368,7 +368,7 @@ def test_the_control_directory_is_never_removed_from(arena: Arena) -> None:
     path = arena.write("uploads/own")
     plan = arena.plan(path)
     file = plan.actions[0].file._replace(directory=b".indexer", name=b"ledger.db")
-    result = arena.run(replace(plan, actions=(replace(plan.actions[0], file=file),)))
+    result = arena.run(replace(plan, actions=(plan.actions[0]._replace(file=file),)))
     assert result.kept == {"protected": 1}
 
     arena.write("uploads/.indexer/x")  # another directory of that name is ordinary

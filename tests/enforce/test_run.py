@@ -166,7 +166,7 @@ def test_any_depth(arena: Arena) -> None:
     arena.write("uploads/template")
     plan = arena.plan("uploads/template")
     file = plan.actions[0].file._replace(directory=directory, name=b"leaf", identity=stat_at(fd, b"leaf").identity)
-    plan = replace(plan, actions=(replace(plan.actions[0], file=file),))
+    plan = replace(plan, actions=(plan.actions[0]._replace(file=file),))
     try:
         result = arena.run(plan)
         assert (result.files_removed, result.kept, result.errors) == (1, {}, ())

@@ -14,8 +14,9 @@ import pytest
 
 from indexer.errors import BusyError, RefusedError, ServiceError, UsageError
 from indexer.service import client
-from indexer.service.control import LINE_LIMIT, SOCKET, Answer, ControlSocket, Progress
+from indexer.service.control import LINE_LIMIT, Answer, ControlSocket, Progress
 from indexer.service.peer import check_peer, peer_of
+from indexer.service.running import SOCKET
 from tests.capabilities import require
 
 
