@@ -162,5 +162,3 @@ def confirm_or_refuse(question: str, *, yes: bool, dry_run: bool = False) -> Non
         agreed = False
     if not agreed:
         raise RefusedError("not confirmed: nothing was done", guard="answer", remedy="answer y, or add -y")
-
-
