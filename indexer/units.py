@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from indexer.errors import UsageError
 
@@ -90,6 +91,17 @@ def _times(number: str, factor: int) -> int:
 def count(number: int, one: str = "file", many: str = "") -> str:
     """Return how many, in words: `1 file`, `2 files`; `many` for what does not just take an s."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+@cache
+def user_name(uid: int) -> str:
+    """Return a user's name on this machine, or the number of one that has none here."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(uid).pw_name
+    except (ImportError, KeyError, OverflowError):
+        return str(uid)
 
 
 def format_size(size: int) -> str:

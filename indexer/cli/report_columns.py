@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from indexer.cli.reporting_text import distance, owner, size
-from indexer.units import format_time
+from indexer.cli.reporting_text import distance, size
+from indexer.units import format_time, user_name
 
 Row = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ def moment(key: str, title: str, drop: int = 0) -> Shown:
 
 def owned(drop: int) -> Shown:
     """Return a column: a user."""
-    return Shown("owner", lambda row, _now: owner(row["uid"]), drop=drop)
+    return Shown("owner", lambda row, _now: user_name(row["uid"]), drop=drop)
 
 
 def rate(key: str, title: str, drop: int) -> Shown:

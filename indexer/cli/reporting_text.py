@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
-from functools import cache
 from typing import TYPE_CHECKING
 
 from indexer.cli.output import Cell, Column
@@ -61,15 +59,6 @@ def span(seconds: int) -> str:
         if abs(seconds) >= unit:
             return format_duration(seconds - seconds % smaller)
     return format_duration(seconds)
-
-
-@cache
-def owner(uid: int) -> str:
-    """Return a user's name on this machine, or the number of one that has none here."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except (KeyError, OverflowError):
-        return str(uid)
 
 
 def fit(drawn: Table, width: int, drop: Iterable[int]) -> Table:

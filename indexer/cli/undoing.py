@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,10 +12,7 @@ from indexer.cli._options import DRY_RUN, WAIT, YES, options
 from indexer.cli._paths import DIRECTORY, PATH, operand, path_operands, paths_options
 from indexer.cli._tables import show
 from indexer.cli.removal_text import error_lines, exit_code, trash_table
-from indexer.units import count, format_size, parse_duration, show_text, text_of
-
-if TYPE_CHECKING:
-    from indexer.manager import StorageManager
+from indexer.units import count, format_size, parse_duration, show_text
 
 
 @click.command(
@@ -50,16 +46,15 @@ def restore(
     named = path_operands(paths, paths_from, nul=nul, instead=", or --run N") if by_path else []
     manager = cli.manager_of(named[0]) if named else cli.manager()
     wanted = [operand(manager, path) for path in named]
-    if dry_run:
-        return _would_restore(cli, manager, wanted, run)
-    confirm_or_refuse(f"Bring {_what(wanted, run)} back in {manager.store.root}?", yes=yes)
-    result = manager.restore(paths=wanted, run=run, to=to, wait=wait)
+    confirm_or_refuse(f"Bring {_what(wanted, run)} back in {manager.store.root}?", yes=yes, dry_run=dry_run)
+    result = manager.restore(paths=wanted, run=run, to=to, dry_run=dry_run, wait=wait)
     if cli.out.json:
         cli.out.document(result)
     else:
         for one in result["restored"]:
-            cli.out.text(show_text(one["path"] if one["path"] == one["to"] else f"{one['path']} -> {one['to']}"))
-        cli.out.note(f"{len(result['restored']):,} restored")
+            place = one.get("to", one["path"])
+            cli.out.text(show_text(one["path"] if one["path"] == place else f"{one['path']} -> {place}"))
+        cli.out.note(f"{len(result['restored']):,} {'would be ' if dry_run else ''}restored")
         for line in error_lines(result["errors"]):
             cli.out.warn(line, style="red")
     return exit_code(result)
@@ -68,27 +63,6 @@ def restore(
 def _what(wanted: list[bytes], run: int | None) -> str:
     what = f"{len(wanted):,} path{'s' * (len(wanted) != 1)}" if wanted else "all"
     return what if run is None else f"{what} of run {run}"
-
-
-def _would_restore(cli: Cli, manager: StorageManager, wanted: list[bytes], run: int | None) -> int:
-    from indexer.enforce.ledger import Ledger
-    from indexer.enforce.restore import selected
-
-    with Ledger.open(manager.store.ledger_path, read_only=True) as ledger:
-        found, missing = selected(ledger, paths=wanted, run=run)
-    result = {
-        "dry_run": True,
-        "restored": [{"path": text_of(action.path), "bytes": action.allocated} for action in found],
-        "errors": [{"path": text_of(path), "error": "not in the trash"} for path in missing],
-    }
-    if cli.out.json:
-        cli.out.document(result)
-    else:
-        for action in found:
-            cli.out.text(show_text(text_of(action.path)))
-        for line in error_lines(result["errors"]):  # type: ignore[arg-type]
-            cli.out.warn(line, style="red")
-    return exit_code(result)
 
 
 @click.group(epilog=examples("indexer trash list", "indexer trash empty --older-than 12h"))

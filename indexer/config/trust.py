@@ -8,12 +8,11 @@ path that somebody could exchange.
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from pathlib import Path
 
 from indexer.errors import TrustError
-from indexer.units import show_text
+from indexer.units import show_text, user_name
 
 LARGEST_FILE = 1024 * 1024
 """Bytes; a configuration is a few pages."""
@@ -104,8 +103,8 @@ def check_owner(seen: os.stat_result, path: Path) -> None:
     caller = os.geteuid()
     if seen.st_uid in {0, caller}:
         return
-    remedy = f"if its contents are yours: chown {owner_name(caller)} {shown(path)}"
-    raise TrustError(f"{describe(seen, path)}: neither root nor you ({owner_name(caller)})", remedy=remedy)
+    remedy = f"if its contents are yours: chown {user_name(caller)} {shown(path)}"
+    raise TrustError(f"{describe(seen, path)}: neither root nor you ({user_name(caller)})", remedy=remedy)
 
 
 def check_unwritable(seen: os.stat_result, path: Path) -> None:
@@ -130,17 +129,9 @@ def _check_place(seen: os.stat_result, path: Path) -> None:
 
 def describe(seen: os.stat_result, path: Path) -> str:
     """Return `PATH belongs to mallory (uid 1001), mode 0775`."""
-    name = owner_name(seen.st_uid)
-    who = name if name == f"uid {seen.st_uid}" else f"{name} (uid {seen.st_uid})"
+    name = user_name(seen.st_uid)
+    who = f"uid {name}" if name == str(seen.st_uid) else f"{name} (uid {seen.st_uid})"
     return f"{shown(path)} belongs to {who}, mode {stat.S_IMODE(seen.st_mode):04o}"
-
-
-def owner_name(uid: int) -> str:
-    """Return a user's name, or `uid N` where there is none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 def shown(path: Path) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from indexer.units import user_name
+
 _ASKED: ContextVar[str] = ContextVar("asked", default="")
 
 
@@ -14,12 +16,7 @@ def current_user() -> str:
     """Return who asked for what is done now, else the effective user, by name where the name is known."""
     if asked := _ASKED.get():
         return asked
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except (ImportError, KeyError):
-        return str(os.geteuid()) if hasattr(os, "geteuid") else os.environ.get("USERNAME", "")
+    return user_name(os.geteuid()) if hasattr(os, "geteuid") else os.environ.get("USERNAME", "")
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-from indexer.config.trust import owner_name
 from indexer.errors import ServiceError
+from indexer.units import user_name
 
 Level = Literal["read", "protect", "remove", "restore", "owner"]
 """What an operation needs; all but `owner` are words of `[service] allow`."""
@@ -29,8 +29,8 @@ class Peer:
 
     @property
     def name(self) -> str:
-        """The user's name, `uid N` where there is none."""
-        return owner_name(self.uid)
+        """The user's name, or number where there is none."""
+        return user_name(self.uid)
 
 
 def peer_of(connection: socket.socket) -> Peer:

@@ -62,8 +62,9 @@ class ToldPlan:
 class Remote:
     """Asks the service of a store. Thread-safe: a connection a question."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
+        self._clock = clock
 
     def status(self) -> dict[str, Any]:
         """See `StorageManager.status`."""
@@ -81,7 +82,7 @@ class Remote:
         return {**done, **request(self._store, "figures")}
 
     def metrics(self) -> bytes:
-        """Return the Prometheus text."""
+        """See `StorageManager.metrics`."""
         return str(request(self._store, "metrics")["text"]).encode()
 
     def report(self, name: str, **options: Any) -> list[dict[str, Any]]:
@@ -95,6 +96,10 @@ class Remote:
     def explain(self, path: bytes) -> dict[str, Any]:
         """See `StorageManager.explain`."""
         return request(self._store, "explain", path=os.fsdecode(path))
+
+    def is_sorted_by_older_policy(self) -> bool:
+        """See `StorageManager.is_sorted_by_older_policy`: not asked of a service."""
+        return False
 
     def plan(self, *, class_name: str | None, under: bytes, at: int | None, scan: bool) -> ToldPlan:
         """See `StorageManager.make_plan`."""
@@ -127,9 +132,11 @@ class Remote:
         override: str | None,
         plan_file: object,
         under: bytes,
+        if_stale: int | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """See `StorageManager.run_cleanup`. Raises UsageError for what only the service's own user may ask for."""
+        del if_stale
         if override is not None or plan_file is not None:
             what = "a guard is set aside" if override is not None else "a written plan is carried out"
             raise UsageError(f"{what} by the service's own user only", remedy="run it as that user, or as root")
@@ -145,9 +152,10 @@ class Remote:
         )
 
     def hold(
-        self, paths: Sequence[bytes], *, until: int | None, reason: str, glob: bool = False
+        self, paths: Sequence[bytes], *, until: int | None, reason: str, by: str = "", glob: bool = False
     ) -> list[dict[str, Any]]:
-        """See `StorageManager.hold`; the hold bears the name of this process's user."""
+        """See `StorageManager.hold`; the hold bears the name of this process's user, whoever `by` is."""
+        del by
         held: list[dict[str, Any]] = request(
             self._store, "hold", PATIENCE * 2, paths=_texts(paths), until=until, reason=reason, glob=glob
         )["holds"]  # fmt: skip
@@ -157,6 +165,10 @@ class Remote:
         """See `StorageManager.release`."""
         answer = request(self._store, "release", paths=_texts(paths))
         return answer["holds"], [os.fsencode(path) for path in answer["nothing"]]
+
+    def lease(self, path: bytes, *, ttl: int, holder: str) -> Lease:
+        """See `StorageManager.lease`."""
+        return RemoteLease(self._store, path, ttl=ttl, holder=holder, clock=self._clock)
 
     def restore(self, paths: Sequence[bytes], *, run: int | None, to: object, wait: float) -> dict[str, Any]:
         """See `StorageManager.restore`. Raises UsageError for another place: the service writes only to their own."""

@@ -14,7 +14,7 @@ from indexer.service.control import ControlSocket
 from indexer.service.daemon import Service
 from indexer.service.full_disk import keep_ledger_ready
 from indexer.service.http import http_server
-from indexer.service.noticing import Noticer
+from indexer.service.noticer import Noticer
 from indexer.service.publish import Publisher
 from indexer.service.quota_watch import QuotaWatch
 from indexer.service.reload import Reload

@@ -1,4 +1,4 @@
-"""What lies in the trash, and bringing it back, for whoever holds no lock yet."""
+"""What lies in the trash, bringing it back, and destroying it, for whoever holds no lock yet."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.ledger import Ledger
-from indexer.enforce.restore import restore
+from indexer.enforce.restore import restore, selected
+from indexer.enforce.trash import purge_trash, purgeable
 from indexer.units import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from indexer.enforce.rows import Action
     from indexer.store import Store
 
 
@@ -60,3 +62,47 @@ def restore_here(
             os.close(root_fd)
             if to_fd is not None:
                 os.close(to_fd)
+
+
+def would_restore(store: Store, *, paths: Sequence[bytes] = (), run: int | None = None) -> dict[str, Any]:
+    """Return what `restore_here` would bring back: `restored` and `errors` as there. Raises LedgerError."""
+    with Ledger.open(store.ledger_path, read_only=True) as ledger:
+        found, missing = selected(ledger, paths=paths, run=run)
+    return {
+        "dry_run": True,
+        "restored": [{"path": text_of(action.path), "bytes": action.allocated} for action in found],
+        "errors": [{"path": text_of(path), "error": "not in the trash"} for path in missing],
+    }
+
+
+def empty_here(
+    store: Store, clock: Callable[[], float], *, older_than: int | None = None, wait: float = 0.0
+) -> dict[str, Any]:
+    """Destroy what lies in the trash, or only what was put there more than `older_than` seconds ago.
+
+    Waits up to `wait` seconds for another run. Raises BusyError, LedgerError, FilesystemError.
+    """
+    with store.run_lock(wait=wait), Ledger.open(store.ledger_path) as ledger:
+        root_fd = store.open_root()
+        try:
+            result = purge_trash(
+                store=store,
+                root_fd=root_fd,
+                ledger=ledger,
+                now=clock,
+                older_than=older_than,
+                everything=older_than is None,
+            )
+        finally:
+            os.close(root_fd)
+    return {**result.as_json(), "dry_run": False}
+
+
+def would_empty(store: Store, clock: Callable[[], float], *, older_than: int | None = None) -> dict[str, Any]:
+    """Return what `empty_here` would destroy, by the ledger. Raises LedgerError."""
+    chosen: list[Action] = []
+    if store.ledger_path.exists():
+        with Ledger.open(store.ledger_path, read_only=True) as ledger:
+            chosen = purgeable(ledger, now=int(clock()), older_than=older_than, everything=older_than is None)
+    freed = sum(action.allocated for action in chosen)
+    return {"run": None, "files_removed": len(chosen), "bytes_freed": freed, "errors": [], "dry_run": True}

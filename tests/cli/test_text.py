@@ -10,11 +10,12 @@ from indexer.cli.explaining_text import explain_lines
 from indexer.cli.output import Cell, Column
 from indexer.cli.removal_text import error_lines, exit_code, plan_lines, plan_table, refusal_lines, result_lines
 from indexer.cli.report_tables import report_table
-from indexer.cli.reporting_text import bar, columns_of, gauge, owner, span, when
+from indexer.cli.reporting_text import bar, columns_of, gauge, span, when
 from indexer.cli.watching import pass_row
 from indexer.policy.explain import explain
 from indexer.policy.plan import plan
 from indexer.rules import Guards
+from indexer.units import user_name
 from tests.policy.declared import candidates, indexed
 from tests.policy.test_plan import CLASSIFIER, DAY, NOW, RULES
 
@@ -126,7 +127,7 @@ def test_files_as_a_table() -> None:
     expected = ["a/b", "(no class)", "1000 Bytes", "4.0 KiB", "root", "1d ago", "1m ago", "in 1d"]
     assert cells(report_table("largest", [row], NOW, width=None)) == [expected]
     assert titles(report_table("largest", [row], NOW, width=5)) == ["path", "on disk"]
-    assert owner(4_000_000_000) == "4000000000"
+    assert user_name(4_000_000_000) == "4000000000"
 
 
 @pytest.mark.parametrize(

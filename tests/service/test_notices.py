@@ -13,8 +13,8 @@ import pytest
 from indexer.enforce import hooks
 from indexer.index.queries import Reader
 from indexer.manager import StorageManager
-from indexer.service import noticing
-from indexer.service.noticing import Noticer
+from indexer.service import coming
+from indexer.service.noticer import Noticer
 from indexer.store import initialise_store, open_store
 from tests.program import Program
 from tests.service.notifications import valid
@@ -223,7 +223,7 @@ def test_held_files_are_not_named(tmp_path: Path) -> None:
 
 def test_many_files_come_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part is told and recorded before the next is gathered; none is named twice, none is left out."""
-    monkeypatch.setattr(noticing, "PART", 7)
+    monkeypatch.setattr(coming, "PART", 7)
     told = store(tmp_path, files={f"temp/{number:03}": 30 - number % 3 for number in range(40)})
     assert told.clean()["notices"] == {"files": 40, "published": 6, "failed": None}
     named = [action["path"] for notice in told.heard() for action in notice["actions"]]
