@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from indexer.errors import UsageError
+from indexer.units import show_name
 
 if TYPE_CHECKING:
+    from indexer.cli._common import Cli
     from indexer.manager import StorageManager
 
 P = ParamSpec("P")
@@ -71,3 +73,17 @@ def operand(manager: StorageManager, path: Path) -> bytes:
         if path.is_absolute():
             raise
         return manager.relative(path)
+
+
+def subtree(cli: Cli, manager: StorageManager, under: Path | None) -> bytes:
+    """Return `--under` relative to the store, "" for all of it. Says so when the name is not there: a typing error?"""
+    if under is None:
+        return b""
+    path = operand(manager, under)
+    try:
+        os.lstat(os.path.join(manager.store.root_bytes, path))
+    except (FileNotFoundError, NotADirectoryError):
+        cli.out.note(f"--under {show_name(path)}: there is nothing of this name in the store", style="yellow")
+    except OSError:
+        pass  # whether it is there is not for everybody to see
+    return path

@@ -26,17 +26,17 @@ def db(_: Cli) -> None:
     """State, upgrade, check and rebuild of the two databases."""
 
 
-@db.command(name="status")
+@db.command(name="status", epilog=examples("indexer db status", "indexer db status --json | jq .index_bytes"))
 @DIRECTORY
 @common_options
 def status(cli: Cli, directory: Path | None) -> None:
-    """Show size and schema of both databases, and the SQLite that reads them."""
+    """Show size and schema of both databases, and which SQLite it is."""
     from indexer.service.databases import database_status
 
     _show(cli, database_status(cli.open_store(directory)))
 
 
-@db.command(name="upgrade")
+@db.command(name="upgrade", epilog=examples("indexer db upgrade", "indexer db upgrade /srv/media"))
 @DIRECTORY
 @common_options
 def upgrade(cli: Cli, directory: Path | None) -> None:
@@ -46,7 +46,11 @@ def upgrade(cli: Cli, directory: Path | None) -> None:
     _show(cli, upgrade_databases(cli.open_store(directory)))
 
 
-@db.command(name="check")
+@db.command(
+    name="check",
+    short_help="Let SQLite check both, and compare counters.",
+    epilog=examples("indexer db check", "indexer db check /srv/media --json"),
+)
 @DIRECTORY
 @common_options
 def check(cli: Cli, directory: Path | None) -> int:
@@ -64,7 +68,11 @@ def check(cli: Cli, directory: Path | None) -> int:
     return EXIT_DONE if found["ok"] else EXIT_SOME_FAILED
 
 
-@db.command(name="rebuild")
+@db.command(
+    name="rebuild",
+    short_help="Make the index anew from the tree.",
+    epilog=examples("indexer db rebuild -n", "indexer db rebuild -y"),
+)
 @DIRECTORY
 @DRY_RUN
 @YES

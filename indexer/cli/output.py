@@ -127,7 +127,9 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
+        # "No colour" is taken to mean no escape sequence at all: bold is one, too.
+        bold = "table.header" if self.color else ""
+        table = Table(box=SIMPLE, show_edge=False, pad_edge=False, header_style=bold)
         for column in columns:
             table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
         for row in rows:

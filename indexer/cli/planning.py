@@ -11,7 +11,7 @@ import click
 
 from indexer.cli._common import Cli, common_options, examples
 from indexer.cli._options import CLASS, NO_SCAN, UNDER, options
-from indexer.cli._paths import DIRECTORY, PATH, operand
+from indexer.cli._paths import DIRECTORY, PATH, subtree
 from indexer.cli._tables import show
 from indexer.cli.removal_text import SHOWN, plan_lines, plan_table, refusal_lines
 from indexer.errors import UsageError
@@ -53,7 +53,7 @@ def plan(
         raise UsageError("--policy compares, and has no plan to write", remedy="leave one of --policy and --out out")
     manager = cli.manager(directory)
     moment = parse_time(at, time.time()) if at is not None else None
-    narrowed = operand(manager, under) if under is not None else b""
+    narrowed = subtree(cli, manager, under)
     scope: dict[str, Any] = {"class_name": class_name, "under": narrowed, "at": moment, "scan": not no_scan}
     if policy is not None:
         _show_change(cli, manager.compare_policy(policy, **scope), jsonl=jsonl)

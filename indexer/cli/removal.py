@@ -14,7 +14,7 @@ import click
 
 from indexer.cli._common import Cli, common_options, confirm_or_refuse, examples
 from indexer.cli._options import CLASS, DRY_RUN, LIMIT, NO_SCAN, UNDER, WAIT, YES, options
-from indexer.cli._paths import DIRECTORY, PATH, operand
+from indexer.cli._paths import DIRECTORY, PATH, subtree
 from indexer.cli.removal_text import error_lines, exit_code, plan_lines, refusal_lines, result_lines
 from indexer.errors import EXIT_DONE, RefusedError
 from indexer.units import count, parse_duration, show_text
@@ -47,7 +47,7 @@ def expire(
     manager = cli.manager(directory)
     scope = {
         "class_name": class_name,
-        "under": operand(manager, under) if under is not None else b"",
+        "under": subtree(cli, manager, under),
         "scan": not no_scan,
     }
     return _run(cli, manager, manager.expire, scope, dry_run=dry_run, yes=yes, limit=limit, wait=wait)
@@ -82,7 +82,7 @@ def cleanup(
     Exit 1 when some files failed (each is named), 3 when a guard or the store's mode refuses.
     """
     manager = cli.manager(directory)
-    scope = {"under": operand(manager, under) if under is not None else b"", "scan": not no_scan}
+    scope = {"under": subtree(cli, manager, under), "scan": not no_scan}
     if override is not None:
         _may_override(manager, override)
     if if_stale is not None:

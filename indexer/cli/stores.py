@@ -92,7 +92,10 @@ def config(_: Cli) -> None:
     """Check a configuration, or show the effective one."""
 
 
-@config.command(epilog=examples("indexer config check /srv/media/indexer.toml", "indexer config check --json new.toml"))
+@config.command(
+    short_help="Validate a configuration.",
+    epilog=examples("indexer config check /srv/media/indexer.toml", "indexer config check --json new.toml"),
+)
 @click.argument("file", required=False, type=PATH)
 @common_options
 def check(cli: Cli, file: Path | None) -> int:
@@ -143,7 +146,10 @@ def _own_file(cli: Cli) -> Path:
     return found
 
 
-@config.command(epilog=examples("indexer config show", "INDEXER_STORE_MODE=enforce indexer config show -C /srv/media"))
+@config.command(
+    short_help="Every effective value, and its source.",
+    epilog=examples("indexer config show", "INDEXER_STORE_MODE=enforce indexer config show -C /srv/media"),
+)
 @common_options
 def show(cli: Cli) -> None:
     """Show every effective value and where it comes from: a flag, the environment, the file, or the default."""

@@ -71,7 +71,7 @@ def trash(_: Cli) -> None:
     """List or empty the trash."""
 
 
-@trash.command(name="list")
+@trash.command(name="list", epilog=examples("indexer trash list", "indexer trash list --json | jq '.items[].path'"))
 @DIRECTORY
 @common_options
 def trash_list(cli: Cli, directory: Path | None) -> None:
@@ -85,7 +85,7 @@ def trash_list(cli: Cli, directory: Path | None) -> None:
     cli.out.text(f"{count(found['files'])}, {format_size(found['bytes'])} on disk")
 
 
-@trash.command(name="empty")
+@trash.command(name="empty", epilog=examples("indexer trash empty -n", "indexer trash empty --older-than 12h -y"))
 @options(DIRECTORY, DRY_RUN, YES, WAIT)
 @click.option("--older-than", metavar="AGE", help="Only what was put there longer ago.")
 @common_options

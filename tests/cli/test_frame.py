@@ -47,14 +47,17 @@ def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_help_with_an_example(name: str, call: Call) -> None:
-    """`-h` as well as `--help`, wherever the module is."""
+    """`-h` as well as `--help`, of commands of commands too; lists of commands are not cut off."""
+    group = cli.get_command(click.Context(cli), name)
+    assert group is not None
+    for below in group.commands if isinstance(group, click.Group) else ():
+        done = call(name, below, "--help")
+        assert done.stdout.count(f"    indexer {name} {below}") >= 1, below
     done = call(name, "-h")
     assert (done.code, done.stderr) == (0, "")
     assert done.stdout == call(name, "--help").stdout
-    group = cli.get_command(click.Context(cli), name)
-    assert group is not None
-    if not isinstance(group, click.Group):
-        assert "Examples:" in done.stdout
+    assert isinstance(group, click.Group) or "Examples:" in done.stdout
+    assert "..." not in done.stdout.replace("[PATHS]...", "").replace("[ARGS]...", "").replace("[DIR]...", "")
     for option in ("-C, --store", "--config", "--json", "-q, --quiet", "-v, --verbose", "--no-color"):
         assert option in done.stdout
 

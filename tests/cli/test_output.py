@@ -14,7 +14,7 @@ import pytest
 
 from indexer.cli._common import confirm_or_refuse
 from indexer.cli._paths import path_operands
-from indexer.cli.output import Column, Output
+from indexer.cli.output import Cell, Column, Output
 from indexer.errors import RefusedError, UsageError
 
 
@@ -108,6 +108,14 @@ def test_progress_is_for_terminals(capsys: pytest.CaptureFixture[str]) -> None:
         assert on_a_terminal(lambda silent=silent: show_progress(silent))[1] == b""  # type: ignore[misc]
     show_progress(Output())
     assert capsys.readouterr() == ("", "")
+
+
+def test_no_colour_is_no_escape_sequence_at_all() -> None:
+    """Bold heads are one too, and a terminal that was asked for none may not know them."""
+    assert b"\x1b[" in on_a_terminal(lambda: Output().table(COLUMNS, ROWS))[1]
+    shown = on_a_terminal(lambda: Output(color=False).table(COLUMNS, [*ROWS, (Cell("red", "red"), 0)]))[1]
+    assert b"1234" in shown
+    assert b"\x1b" not in shown
 
 
 @pytest.mark.parametrize(("typed", "code"), [(b"y\n", 0), (b"n\n", 3), (b"\n", 3), (b"\x04", 3)])

@@ -163,3 +163,11 @@ def test_what_is_no_plan_is_refused(root: Path, program: Program, tmp_path_facto
     program.json("cleanup", "-y", root, "--plan", file, exits=2)
     program.json("cleanup", "-y", root, "--plan", file.parent / "missing", exits=2)
     assert left(root) == set(AGES)
+
+
+def test_a_subtree_that_is_not_there_is_said(root: Path, program: Program) -> None:
+    """`--under uplaods` finds nothing due, which is not the same as that nothing is; a script that cleans goes on."""
+    for command in (("plan",), ("expire", "-n"), ("cleanup", "-n")):
+        done = program.run(*command, root, "--under", root / "uplaods")
+        assert "--under uplaods: there is nothing of this name in the store" in done.stderr, command
+        assert "nothing of this name" not in program.run(*command, root, "--under", root / "uploads").stderr
