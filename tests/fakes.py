@@ -29,6 +29,7 @@ class ScriptedWatcher:
         self._ready = threading.Condition()
         self._script = deque(script)
         self._barriers: list[Barrier] = []
+        self._woken = False
 
     def start(self) -> None:
         """Begin to play."""
@@ -70,8 +71,9 @@ class ScriptedWatcher:
     def take(self, timeout: float | None) -> Batch:
         """Return the next batch of the script with the barriers that asked, or an empty one after `timeout`."""
         with self._ready:
-            if not (self._script or self._barriers) or self.mute:
+            if not (self._script or self._barriers or self._woken) or self.mute:
                 self._ready.wait(timeout)
+            self._woken = False
             self.taken += 1
             batch = self._script.popleft() if self._script and not self.deaf else Batch(self.now)
             if not self.mute:
@@ -88,3 +90,9 @@ class ScriptedWatcher:
             self._barriers.append(barrier)
             self._ready.notify_all()
         return barrier
+
+    def wake(self) -> None:
+        """Let `take` return."""
+        with self._ready:
+            self._woken = True
+            self._ready.notify_all()

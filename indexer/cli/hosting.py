@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import select
 import signal
+import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from indexer.cli.logs import log_to_stderr
@@ -24,9 +27,8 @@ if TYPE_CHECKING:
     from indexer.cli.member import Opening
     from indexer.cli.output import Output
 
-TURN = 1.0
-"""Seconds between two turns of the main thread. A signal usually wakes it at once; one that the kernel gave to another
-thread (the main one was just being continued after SIGSTOP) is handled at its next turn, and otherwise never."""
+TURN = 30.0
+"""Seconds between two turns of the main thread when nothing calls it: a signal, or the end of a service."""
 
 log = logging.getLogger(__name__)
 
@@ -52,38 +54,55 @@ class Host:
         self._several = again is not None or len(openings) > 1
         self._watchdog = watchdog_seconds()
         self._told = float("-inf")
+        self._turn_seconds = TURN if self._watchdog is None else min(TURN, self._watchdog / 8)
+        self._call: socket.socket | None = None
         self._on_ready = on_ready
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt who holds it
         self._stopping = False
         self._reload = self._dump = False
         self._members = [self._member(opening) for opening in openings]
         self._waiting = {member.name for member in self._members}
 
     def _member(self, opening: Opening) -> Member:
-        return Member(opening, several=self._several, on_ready=self._is_ready, on_failure=self._has_failed)
+        return Member(
+            opening, several=self._several, on_ready=self._is_ready, on_failure=self._has_failed, on_end=self._wake
+        )
 
     def run(self) -> None:
         """Run them all until each has ended. Raises the failure of a single one, or of the first if none ever ran."""
+        self._called, self._call = socket.socketpair()
+        self._called.setblocking(False)
+        self._call.setblocking(False)
+        # The kernel may give a signal to any thread (when SIGSTOP was just ended, say). Only the main one handles it,
+        # and hears of it in this way.
+        before = signal.set_wakeup_fd(self._call.fileno(), warn_on_full_buffer=False)
+        try:
+            self._run()
+        finally:
+            signal.set_wakeup_fd(before)
+            with self._lock:
+                self._called.close()
+                self._call.close()
+                self._call = None
+
+    def _run(self) -> None:
         for member in self._members:
             member.start(self._options)
         if not self._members:
             self._on_ready()
         while not self._stopping and (self._again is not None or any(member.alive for member in self._members)):
             self._turn(time.monotonic())
+        while any(member.alive for member in self._members):
+            self._sleep()
+            self._live(time.monotonic())
         for member in self._members:
-            while member.alive:
-                member.join(TURN)
-                self._live(time.monotonic())
+            member.join(None)
         failed = [member.failure for member in self._members if member.failure is not None]
         if failed and (not self._several or all(member.never_ran for member in self._members)):
             raise failed[0]
 
     def _turn(self, now: float) -> None:
-        living = next((member for member in self._members if member.alive), None)
-        if living is not None:
-            living.join(TURN)
-        else:
-            threading.Event().wait(TURN)
+        self._sleep()
         self._live(now)
         if self._reload:
             self._reload = False
@@ -91,6 +110,18 @@ class Host:
         if self._dump:
             self._dump = False
             self.dump()
+
+    def _sleep(self) -> None:
+        """Wait for a call, and for the time to tell the watchdog."""
+        select.select([self._called], [], [], self._turn_seconds)
+        with suppress(BlockingIOError):
+            self._called.recv(4096)
+
+    def _wake(self) -> None:
+        """Let the main thread take its next turn now; any thread may call."""
+        with self._lock, suppress(BlockingIOError):  # it has been called often enough
+            if self._call is not None:
+                self._call.send(b"w")
 
     def _live(self, now: float) -> None:
         """Tell the service manager's watchdog, twice as often as it asks, unless a restart would help."""
@@ -108,6 +139,7 @@ class Host:
         self._stopping = True
         for member in self._members:
             member.stop()
+        self._wake()
 
     # Signals
 

@@ -45,8 +45,12 @@ class Member:
         several: bool,
         on_ready: Callable[[Member], None],
         on_failure: Callable[[Member], None],
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """With `several` a failure is not the end: it is logged, and the store tried again."""
+        """With `several` a failure is not the end: it is logged, and the store tried again.
+
+        `on_end` is called once it is no longer `alive`.
+        """
         self.opening = opening
         self.service: Service | None = None
         self.failure: BaseException | None = None
@@ -55,10 +59,12 @@ class Member:
         self._several = several
         self._on_ready = on_ready
         self._on_failure = on_failure
+        self._on_end = on_end
         self._stopping = threading.Event()
         self._anew = threading.Event()
         self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         self._thread: threading.Thread | None = None
+        self._alive = False
         self._said = ""
 
     @property
@@ -69,7 +75,7 @@ class Member:
     @property
     def alive(self) -> bool:
         """It serves, or will."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._alive
 
     @property
     def is_ready(self) -> bool:
@@ -79,7 +85,8 @@ class Member:
 
     def start(self, options: Mapping[str, Any]) -> None:
         """Serve; `options` are `backend` and those of `service.serve.serve`."""
-        self._thread = threading.Thread(target=self._run, args=(dict(options),), name=f"indexer {self.name}")
+        self._thread = threading.Thread(target=self._live, args=(dict(options),), name=f"indexer {self.name}")
+        self._alive = True
         self._thread.start()
 
     def stop(self) -> None:
@@ -108,6 +115,7 @@ class Member:
                 extra={"store": self.name},
             )
             service.reload.again()
+            service.wake()
             return
         if needs_restart(service.reload.started, store):
             log.info("the configuration has changed: the service begins anew", extra={"store": self.name})
@@ -115,6 +123,7 @@ class Member:
             service.stop()
         else:
             service.reload.again()
+            service.wake()
 
     def state(self) -> dict[str, Any]:
         """Return all that is known of it, for the log."""
@@ -126,6 +135,13 @@ class Member:
         except (IndexerError, OSError) as error:
             jobs = [{"detail": show_text(str(error))}]
         return {**asdict(service.board.snapshot), "jobs": jobs}
+
+    def _live(self, options: dict[str, Any]) -> None:
+        try:
+            self._run(options)
+        finally:
+            self._alive = False
+            self._on_end()
 
     def _run(self, options: dict[str, Any]) -> None:
         backend = options.pop("backend", None)

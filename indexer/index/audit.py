@@ -41,7 +41,7 @@ MANY = 1_000
 """Modes with their owners that are remembered."""
 LIST_EVERY = 2
 """Looks of which one lists: that costs more, and raises an event that wakes the service."""
-SAMPLE = 8
+SAMPLE = 16
 """Files that are stat'ed in one look."""
 DEEP = 10_000
 """How far into a large directory the sample reaches (an offset costs as much as it skips)."""

@@ -84,6 +84,7 @@ class Alerts:
         self._backoff = Backoff(FIRST_TRY, LAST_TRY)
         self._not_before = 0.0
         self._stop = threading.Event()
+        self._adopted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
 
     def __enter__(self) -> Self:
@@ -94,6 +95,7 @@ class Alerts:
     def __exit__(self, *_: object) -> None:
         """End; a command that runs just now is not waited for."""
         self._stop.set()
+        self._adopted.set()
         self._thread.join(LOOK)
 
     def adopt(self, store: Store) -> None:
@@ -101,9 +103,14 @@ class Alerts:
         self._store = store
         self._not_before = 0.0
         self._backoff.reset()
+        self._adopted.set()
 
     def _run(self) -> None:
-        while not self._stop.wait(LOOK):
+        while not self._stop.is_set():
+            self._adopted.wait(None if self._store.config.notify is None else LOOK)  # nobody to tell: nothing to see
+            self._adopted.clear()
+            if self._stop.is_set():
+                return
             try:
                 self.look()
             except Exception:

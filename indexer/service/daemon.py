@@ -18,7 +18,7 @@ from indexer.service.loop import batches, budget, merely_verifying
 from indexer.service.policy import index_policy
 from indexer.service.priority import IdlePriority
 from indexer.service.state import REASONS, Board
-from indexer.service.supervise import Backoff, GapError
+from indexer.service.supervise import EARLY, Backoff, GapError
 from indexer.service.trouble import MENDING, contradiction, lost_root, trouble_of
 from indexer.units import show_name
 
@@ -35,11 +35,13 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.25
 """Seconds before the first new try after a failure; each further one waits twice as long."""
-AUDIT_SECONDS = 2.0
-"""Between two looks of the audit, each at up to eight files (every other one at the names of a small directory, too).
+AUDIT_SECONDS = 4.0
+"""Between two looks of the audit, each at up to 16 files (every other one at the names of a small directory, too).
 
-Half as often, and at twice as many, as once: what a look costs goes by looks, and a service at rest costs little else.
+What a look costs goes by looks, and a service at rest costs little else; they fall together with the canary.
 """
+SUSPECT_SECONDS = 2.0
+"""Until what differed is looked at once more."""
 OF_THE_SESSION = ("backend", "filesystems", "ignore_readers", "access_resolution")
 """Settings of [store] that a watcher and an index are made with: a change of them begins a new session."""
 POLL = 0.5
@@ -101,8 +103,14 @@ class Service:
         return self._clock
 
     def stop(self) -> None:
-        """End after what the kernel holds now has been applied."""
+        """End after what the kernel holds now has been applied. Any thread may call it, and a signal handler."""
         self._stop.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the writer take its next turn now."""
+        if (session := self._session) is not None:
+            session.watcher.wake()
 
     @property
     def stopping(self) -> bool:
@@ -131,6 +139,7 @@ class Service:
         """
         barrier = Barrier() if hurry else None
         self._inbox.append((work, barrier))
+        self.wake()
         return barrier or Barrier()
 
     # The writer's
@@ -162,7 +171,15 @@ class Service:
         """One session. All of the service is this loop."""
         watcher, index = session.watcher, session.index
         self._begin(session)
-        for batch in batches(watcher, index, self._stop, hurried=self._hurried, monotonic=self._monotonic):
+        turns = batches(
+            watcher,
+            index,
+            self._stop,
+            hurried=self._hurried,
+            expecting=lambda: session.supervisor.listening,
+            monotonic=self._monotonic,
+        )
+        for batch in turns:
             self._supervise(session, batch)
             self._follow_policy(index, at_once=bool(batch.barriers) or self._hurried())
             self._do_requests(index)
@@ -305,11 +322,12 @@ class Service:
         at_rest = not batch and batch.drained and self.board.snapshot.ready and session.index.settled
         if not at_rest or now < self._audit_at or self._stop.is_set():
             return
-        self._audit_at = now + AUDIT_SECONDS
         if self._audited is None or self._audited.index is not session.index:
             drift = self._audited.drift if self._audited is not None else None
             self._audited = Audit(session.index, Random(), drift)  # noqa: S311 - a sample, not a secret
         hits = self._audited.step()
+        rest = min(SUSPECT_SECONDS, AUDIT_SECONDS) if self._audited.suspects else AUDIT_SECONDS
+        self._audit_at = now - EARLY + rest
         if hits:
             words = "drift: %d names differed with no event to tell; their directories are listed again"
             log.warning(words, hits, extra=self._named())

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from indexer.watch.source import Watcher
 
 IDLE = 0.5
-"""Seconds until an empty batch when there is nothing to do: how soon a stop or a request is noticed."""
+"""Seconds until an empty batch when there is nothing to do: how soon something that raises no event is noticed."""
+AT_REST = 2.0
+"""The same once nothing has happened for a while; on a grid, so that all that is done at rest is done at one time.
+
+A stop and a request wake the loop, they wait for neither."""
 NAP = 0.02
 """Seconds until an empty batch when time alone will bring progress (a directory's times prove something later)."""
 REST = 1.0
@@ -32,24 +36,32 @@ def batches(
     stop: threading.Event,
     *,
     hurried: Callable[[], bool] = lambda: False,
+    expecting: Callable[[], bool] = lambda: False,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Iterator[Batch]:
     """Yield what is to be applied next; an empty batch means: go on with your own work.
 
-    Ends once `stop` is set and everything that the kernel held by then is in the index. While somebody is waiting
-    (`hurried`), verification takes no rest.
+    Ends once `stop` is set and everything that the kernel held by then is in the index; who sets it wakes the watcher.
+    While somebody is waiting (`hurried`), verification takes no rest. While an answer is awaited that may not come
+    (`expecting`), the loop does not come to rest.
     """
-    wait = 0.0
+    wait, idle = 0.0, IDLE
     while not stop.is_set():
         batch = watcher.take(wait)
         taken = monotonic()
         yield batch
-        if not index.busy:
-            wait = NAP if index.unproven or index.unsettled else IDLE
-        elif hurried() or not merely_verifying(index):
-            wait = 0.0
+        if batch.hints or batch.rescans or index.busy:
+            idle = IDLE
+        if index.busy:
+            wait = 0.0 if hurried() or not merely_verifying(index) else min(monotonic() - taken, IDLE) * REST
+        elif index.unproven or index.unsettled:
+            wait = NAP
+        elif expecting():
+            wait = IDLE
+        elif idle < AT_REST:
+            wait, idle = idle, idle * 2
         else:
-            wait = min(monotonic() - taken, IDLE) * REST
+            wait = AT_REST - monotonic() % AT_REST
     yield from _drain(watcher, index, monotonic)
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from indexer.watch.source import Watcher
 
 CANARY_PERIOD = 4.0
+EARLY = 0.1
+"""Seconds by which a turn may come before something is due, and do it: at rest turns come on a grid."""
 CANARY_PATIENCE = 5.0
 """Seconds from opening the root until that event must have been seen; both together within the ten that health has.
 
@@ -138,12 +140,12 @@ class Canary:
 
     @property
     def barrier(self) -> Barrier | None:
-        """What it waits for now."""
+        """What it waits for now; None when it has been heard."""
         return self._barrier
 
     def sing(self, now: float) -> None:
         """Open and close the root when it is time again; `now` is monotonic."""
-        if self._barrier is not None or now - self._sung < CANARY_PERIOD:
+        if self._barrier is not None or now - self._sung < CANARY_PERIOD - EARLY:
             return
         self._sung = self._heard = now
         self._waited = 0.0
@@ -195,6 +197,11 @@ class Supervisor:
         self._watcher = watcher
         self._canary = canary
         self.unwatched = Unwatched(watcher)
+
+    @property
+    def listening(self) -> bool:
+        """The canary has sung, and has not been heard yet."""
+        return self._canary is not None and self._canary.barrier is not None
 
     def check(self, batch: Batch, now: float, *, ready: bool) -> None:
         """Ask whether events still come and the root is still ours; `now` is monotonic. Raises GapError."""

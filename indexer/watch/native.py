@@ -83,6 +83,7 @@ class NativeWatcher:
         self._barriers: list[Barrier] = []
         self._waiting: dict[str, tuple[Barrier | None, float]] = {}
         self._canaries: set[Barrier] = set()
+        self._woken = False
 
     def start(self) -> None:
         """Watch every directory. Raises OSError: ENOSPC (watch limit) or EMFILE (instance limit) at the root."""
@@ -135,8 +136,9 @@ class NativeWatcher:
     def take(self, timeout: float | None) -> Batch:
         """Return what has come in, waiting up to `timeout` seconds; see `source.Watcher`."""
         with self._ready:
-            if not (self._hints or self._rescans or self._barriers):
+            if not (self._hints or self._rescans or self._barriers or self._woken):
                 self._ready.wait(timeout)
+            self._woken = False
             self._look_again()
             hints, self._hints, self._names = self._hints, {}, 0
             rescans, self._rescans = self._rescans, []
@@ -164,6 +166,12 @@ class NativeWatcher:
                 self._barriers.append(barrier)
                 self._ready.notify_all()
         return barrier
+
+    def wake(self) -> None:
+        """Let `take` return."""
+        with self._ready:
+            self._woken = True
+            self._ready.notify_all()
 
     def cookie(self) -> Barrier | None:
         """Return a barrier that rides once its cookie has been seen; None where no cookie can be made."""

@@ -29,6 +29,7 @@ class PollWatcher:
         self._directories: dict[int, None] = {}
         self._asked = threading.Condition()
         self._barriers: list[Barrier] = []
+        self._woken = False
 
     def start(self) -> None:
         """Nothing to start."""
@@ -67,8 +68,8 @@ class PollWatcher:
     def take(self, timeout: float | None) -> Batch:
         """Return the barriers that asked; wait up to `timeout` seconds for one."""
         with self._asked:
-            if not self._barriers:
-                self._asked.wait(timeout)
+            self._asked.wait_for(lambda: self._barriers or self._woken, timeout)
+            self._woken = False
             barriers, self._barriers = self._barriers, []
         return Batch(self._clock(), barriers=barriers)
 
@@ -79,3 +80,9 @@ class PollWatcher:
             self._barriers.append(barrier)
             self._asked.notify_all()
         return barrier
+
+    def wake(self) -> None:
+        """Let `take` return."""
+        with self._asked:
+            self._woken = True
+            self._asked.notify_all()

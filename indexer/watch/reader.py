@@ -60,7 +60,7 @@ class QueueReader(ABC):
         self._events = 0
         self._taken_at = 0.0
         self._drains = self._drained = self._asked_after = 0
-        self._behind = False
+        self._behind = self._woken = False
 
     # What a kernel interface adds
 
@@ -86,8 +86,14 @@ class QueueReader(ABC):
         barrier = Barrier()
         with self._lock:
             self._asked.append(barrier)
-        self._wake()
+            self._wake()
         return barrier
+
+    def wake(self) -> None:
+        """Let `take` return, or the next one at once; the reader sleeps on."""
+        with self._lock:  # may be taken again by who holds it: a signal handler
+            self._woken = True
+            self._lock.notify_all()
 
     def alive(self) -> bool:
         """False once the reader has died."""
@@ -99,7 +105,7 @@ class QueueReader(ABC):
         try:
             self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             self._stopping.clear()
-            thread = threading.Thread(target=self._read_until_stopped, name=self._thread_name, daemon=True)
+            thread = threading.Thread(target=self._live, name=self._thread_name, daemon=True)
             thread.start()
         except BaseException:
             self.stop()
@@ -113,11 +119,12 @@ class QueueReader(ABC):
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        for fd in (self._queue, self._wake_read, self._wake_write, *self._beside):
-            if fd >= 0:
-                os.close(fd)
-        self._beside.clear()
-        self._queue = self._wake_read = self._wake_write = -1
+        with self._lock:  # nobody writes into a descriptor that is another's by then
+            for fd in (self._queue, self._wake_read, self._wake_write, *self._beside):
+                if fd >= 0:
+                    os.close(fd)
+            self._beside.clear()
+            self._queue = self._wake_read = self._wake_write = -1
 
     def _await(self, timeout: float | None) -> None:
         """Wait up to `timeout` seconds for something to take (lock held); in a storm, let the batch grow.
@@ -126,8 +133,8 @@ class QueueReader(ABC):
         go through the queue once more, which takes a nap or two: nothing is then left undecided for longer than that.
         """
         self._asked_after = self._drains
-        if not (self._waiting() or self._rescans or self._barriers):
-            self._lock.wait(timeout)
+        self._lock.wait_for(self._something, timeout)  # events of others, which were dropped, wake nobody
+        self._woken = False
         catch_up = time.monotonic() + NAPS * self._nap if self._behind else 0.0
         while timeout != 0 and self._waiting() and not self._barriers and not self._stopping.is_set():
             until = self._taken_at + GATHER
@@ -141,6 +148,10 @@ class QueueReader(ABC):
             if not self._lock.wait(min(left, QUIET * self._nap)) and self._caught_up():
                 break  # the storm is over: what it left need not wait
         self._taken_at = time.monotonic()
+
+    def _something(self) -> bool:
+        """There is something to take, or somebody called (lock held)."""
+        return bool(self._waiting() or self._rescans or self._barriers or self._woken)
 
     def _caught_up(self) -> bool:
         """Everything that was queued when this batch was asked for has been read (lock held)."""
@@ -163,6 +174,12 @@ class QueueReader(ABC):
                 os.write(self._wake_write, b"w")
             except BlockingIOError:
                 return  # it is awake already
+
+    def _live(self) -> None:
+        try:
+            self._read_until_stopped()
+        finally:
+            self.wake()  # whoever waits shall see that nobody reads any more
 
     def _read_until_stopped(self) -> None:
         poller = select.poll()

@@ -68,6 +68,9 @@ class Watcher(Protocol):
     def barrier(self) -> Barrier:
         """Return a barrier that rides in the batch which covers everything the kernel holds now."""
 
+    def wake(self) -> None:
+        """End a `take` that waits, or the next one: there is something else to do. Any thread, or a signal handler."""
+
 
 @runtime_checkable
 class DirectoryWatcher(Watcher, Protocol):
@@ -122,3 +125,6 @@ class NullWatcher:
         barrier = Barrier()
         barrier.release()
         return barrier
+
+    def wake(self) -> None:
+        """Nobody waits."""

@@ -52,6 +52,34 @@ def test_the_first_signal_drains_and_the_second_leaves_at_once(monkeypatch: pyte
     host.run()
 
 
+def test_the_main_thread_sleeps_until_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its next turn is an hour away: a signal that another thread got, and the end of a service, are seen at once."""
+    monkeypatch.setattr(hosting, "TURN", 3600.0)
+    service = _Endless()
+    monkeypatch.setattr(member, "service_of", lambda *_, **__: service)
+    monkeypatch.setattr(member, "serve", lambda *_, **__: service.stopped.wait(PATIENCE))
+    opened: Any = SimpleNamespace()
+    host = Host([Opening("it", lambda: opened)], lambda: None)
+    dumped = threading.Event()
+    monkeypatch.setattr(host, "dump", dumped.set)
+    before = signal.signal(signal.SIGUSR1, host.asked)
+
+    def ask() -> None:
+        until(lambda: host._members[0].service, "the service")
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        dumped.wait(PATIENCE)
+        service.stop()
+
+    asking = threading.Thread(target=ask)
+    try:
+        asking.start()
+        host.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        asking.join(PATIENCE)
+    assert dumped.is_set()
+
+
 def test_stores_that_all_fail_end_the_process_with_the_first_failure() -> None:
     """`watch A B` with two wrong names says so, rather than try for ever; nobody is told that it is ready."""
 

@@ -402,3 +402,42 @@ def test_verification_rests_unless_somebody_waits(monkeypatch: pytest.MonkeyPatc
     stop.set()
     assert list(turns) == []
     assert steps.waits == [0.0, pytest.approx(0.1), 0.0, 0.0]
+
+
+def test_at_rest_the_loop_wakes_seldom_and_on_a_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What raises no event is looked for soon after something happened, and less and less often while nothing does."""
+    watcher, steps, stop, index = ScriptedWatcher(), Steps(), threading.Event(), FakeIndex()
+    index.busy = False
+    heard = [Batch(NOW), Batch(NOW), Batch(NOW), Batch(NOW, rescans=[Rescan(ROOT_ID)]), Batch(NOW)]
+    expected = [False]
+
+    def take(timeout: float | None) -> Batch:
+        steps.take(timeout)
+        steps.now += timeout or 0.0
+        return heard.pop(0)
+
+    monkeypatch.setattr(watcher, "take", take)
+    steps.now = 100.25
+    turns = loop.batches(watcher, index, stop, expecting=lambda: expected[0], monotonic=lambda: steps.now)  # type: ignore[arg-type]
+    for _ in range(3):
+        next(turns)
+    assert (steps.waits, steps.now) == ([0.0, 0.5, 1.0], 101.75)
+    next(turns)
+    assert (steps.waits[-1], steps.now) == (0.25, 102.0)
+    expected[0] = True
+    next(turns)
+    assert steps.waits[-1] == loop.IDLE
+
+
+def test_requests_and_a_stop_wait_for_no_turn(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer sleeps until something is due, an hour here; what is asked of it is done now."""
+    with rig:
+        rig.settle()
+        monkeypatch.setattr(loop, "IDLE", 3600.0)
+        rig.watcher.play(Batch(NOW, rescans=[Rescan(ROOT_ID)]))
+        rig.settle()
+        taken = rig.watcher.taken
+        done = threading.Event()
+        rig.service.post(lambda _index: done.set(), hurry=False)
+        assert done.wait(DEADLINE)
+        rig.until(lambda: rig.watcher.taken > taken)

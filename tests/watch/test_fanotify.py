@@ -7,6 +7,7 @@ import mmap
 import os
 import struct
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -199,6 +200,26 @@ def test_foreign_directories_are_dropped_while_they_are_read(
     watcher.register(7, -1, key_of(other))
     create(other / "after")
     assert hints(taken(watcher), other) == {b"after": CHANGED}
+
+
+def test_events_of_others_wake_nobody(mount: Callable[..., Path], watch: Callable[..., FanotifyWatcher]) -> None:
+    """One mark covers a filesystem: what is dropped while it is read does not end the writer's rest."""
+    place = mount("tmpfs")
+    ours, other = place / "ours", place / "other"
+    ours.mkdir()
+    other.mkdir()
+    watcher = watch(place)
+    watcher.foreign(key_of(other))
+    taken: list[Batch] = []
+    waiting = threading.Thread(target=lambda: taken.append(watcher.take(NEVER)))
+    waiting.start()
+    seen = watcher.counters.foreign
+    (other / "a").write_bytes(b"x")
+    until(lambda: watcher.counters.foreign > seen, "the event of another")
+    assert waiting.is_alive()
+    (ours / "b").write_bytes(b"x")
+    waiting.join(30.0)
+    assert [set(batch.hints) for batch in taken] == [{key_of(ours)}]
 
 
 def test_the_memory_for_foreign_directories_is_bounded(

@@ -6,18 +6,22 @@ import errno
 import mmap
 import os
 import subprocess
+import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from indexer.events import ACCESSED, CHANGED, ROOT_ID, Rescan
+from indexer.events import ACCESSED, CHANGED, ROOT_ID, Batch, Rescan
 from indexer.syscalls import inotify as kernel
 from indexer.watch import inotify
 from indexer.watch.inotify import InotifyWatcher
 from tests.capabilities import needs
-from tests.watch.live import taken
+from tests.waiting import until
+from tests.watch.live import DEADLINE, taken
+
+NEVER = 3600.0
 
 
 @pytest.fixture
@@ -379,3 +383,30 @@ def test_the_reason_against_inotify_is_told(
     assert inotify.probe(os.fsencode(tmp_path)) is None
     monkeypatch.setattr(kernel, "inotify_init", refuse(code))
     assert inotify.probe(os.fsencode(tmp_path)) == reason
+
+
+def test_a_call_ends_a_take_that_waits_or_the_next_one(watcher: InotifyWatcher) -> None:
+    """Whoever has something else for the writer to do need not wait for an event, and is never too early."""
+    watcher.wake()
+    assert not watcher.take(NEVER)
+    taken: list[Batch] = []
+    waiting = threading.Thread(target=lambda: taken.append(watcher.take(NEVER)))
+    waiting.start()
+    watcher.wake()
+    waiting.join(DEADLINE)
+    assert [bool(batch) for batch in taken] == [False]
+
+
+def test_a_reader_that_dies_wakes_who_waits_for_it(watcher: InotifyWatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That nobody reads any more is seen at once."""
+    ends: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", ends.append)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(watcher, "_drain", fail)
+    watcher.barrier()
+    watcher.take(NEVER)
+    until(lambda: not watcher.alive(), "the end of the reader")
+    assert len(ends) == 1
