@@ -179,9 +179,9 @@ class StorageManager:
         store's mode is in `refused`. Raises BusyError, NotScannedError, LedgerError, ServiceError, FilesystemError.
         """
         if if_stale is not None and (why := self.fresh(if_stale)):
-            from indexer.enforce.result import RunResult
+            from indexer.service.stale import nothing_done
 
-            return {**RunResult(skipped=True, dry_run=dry_run).as_json(), "why": why}
+            return nothing_done(why, dry_run=dry_run)
         return self._run(
             "cleanup", dry_run, class_name, under, limit, scan, wait, progress, if_stale, override, plan_file
         )

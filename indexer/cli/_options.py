@@ -27,10 +27,10 @@ def class_names(context: click.Context, parameter: click.Parameter, incomplete: 
 
 def view_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the views that can be exported, for the shell's completion."""
-    from indexer.index.surface import LEDGER_VIEWS, VIEWS
+    from indexer.reports.export import names
 
     del context, parameter
-    return [name for name in (*VIEWS, *LEDGER_VIEWS) if name.startswith(incomplete)]
+    return [name for name in names() if name.startswith(incomplete)]
 
 
 UNDER = click.option("--under", type=PATH, metavar="PATH", help="Only this subtree.")

@@ -41,8 +41,6 @@ def doctor(cli: Cli, directory: Path | None, fix: bool, dry_run: bool, yes: bool
     """
     from indexer.reports.doctor import doctor as examine
     from indexer.reports.doctor import examine_machine
-    from indexer.reports.machine import Check
-    from indexer.service.running import service_running
     from indexer.store import locate_store, open_store
 
     root = locate_store(directory, cli.store, config_path=cli.config)
@@ -57,14 +55,27 @@ def doctor(cli: Cli, directory: Path | None, fix: bool, dry_run: bool, yes: bool
         if fix:
             fixed = _fix(cli, store, dry_run=dry_run, yes=yes)
         checks = examine(store)
-        running = service_running(store)
-        remedy = "" if running else "start it with `indexer watch`"
-        checks.append(Check("service", ok=running, detail="running" if running else "not running", remedy=remedy))
+        checks.append(_service(store))
     if cli.out.json:
         cli.out.document({"checks": [asdict(check) for check in checks], **({"fixed": fixed} if fixed else {})})
     else:
         cli.out.table((Column(""), "check", "found, and its remedy"), _rows(checks))
     return EXIT_DONE if all(check.ok for check in checks) else EXIT_SOME_FAILED
+
+
+def _service(store: Store) -> Check:
+    """Return whether a service answers, and which process it is."""
+    from indexer.reports.machine import Check
+    from indexer.service.running import service_running
+
+    pid = store.service_pid()
+    process = f"process {pid}" if pid else "another process"
+    if service_running(store):
+        return Check("service", ok=True, detail=f"running: {process}", remedy="")
+    if pid is None:
+        return Check("service", ok=False, detail="not running", remedy="start it with `indexer watch`")
+    remedy = "a scan is done soon; a service that starts may take longer; of one that hangs the log tells"
+    return Check("service", ok=False, detail=f"{process} holds the service lock and does not answer", remedy=remedy)
 
 
 def _rows(checks: list[Check]) -> Iterator[tuple[str, str, str]]:

@@ -17,7 +17,7 @@ from indexer.cli.logs import log_to_stderr
 from indexer.cli.member import Member
 from indexer.errors import EXIT_INTERRUPTED, IndexerError
 from indexer.service.health import restart_would_help
-from indexer.service.notify import ALIVE, READY, STOPPING, reloading, sd_notify, watchdog_seconds
+from indexer.service.sd_notify import ALIVE, READY, STOPPING, reloading, sd_notify, watchdog_seconds
 from indexer.units import show_text
 
 if TYPE_CHECKING:

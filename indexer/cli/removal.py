@@ -111,10 +111,10 @@ def _may_override(manager: StorageManager, guard: str) -> None:
 
 def _skip(cli: Cli, why: str, *, dry_run: bool) -> int:
     """Tell that there was nothing to do for a fallback."""
-    from indexer.enforce.result import RunResult
+    from indexer.service.stale import nothing_done
 
     if cli.out.json:
-        cli.out.document({**RunResult(skipped=True, dry_run=dry_run).as_json(), "why": why})
+        cli.out.document(nothing_done(why, dry_run=dry_run))
     else:
         cli.out.note(f"nothing to do: {why}")
     return EXIT_DONE

@@ -58,11 +58,11 @@ def _show_scan(cli: Cli, result: dict[str, Any]) -> None:
 
 def _introduce(cli: Cli, store: Store, figures: dict[str, Any]) -> None:
     """Say once what a plain directory has become."""
-    from indexer.watch.choose import choose_backend
+    from indexer.service.status import backend_here
 
-    choice = choose_backend(store.root, store.config.store.filesystems, store.config.store.backend)
+    backend, why = backend_here(store)
     cli.out.note(f"{store.root} is a store now: {count(figures['files'])}, {format_size(figures['bytes'])}.")
-    cli.out.note(f"Backend: {choice.name} ({choice.reason}).")
+    cli.out.note(f"Backend: {backend} ({why}).")
     if store.config.classes:
         policy = store.config
         classes = count(len(policy.classes), "class", "classes")

@@ -24,6 +24,11 @@ ROWS_AT_ONCE = 20_000
 Rows = Iterator[list[tuple[Any, ...]]]
 
 
+def names() -> list[str]:
+    """Return the views that can be exported."""
+    return [*VIEWS, *LEDGER_VIEWS]
+
+
 def export(
     store: Store, target: Path, now: int, *, view: str | None = None, mode: int | None = None, group: str | None = None
 ) -> int:
@@ -49,7 +54,7 @@ def export(
     name = view or "files"
     found = {**VIEWS, **LEDGER_VIEWS}.get(name)
     if found is None:
-        raise UsageError(f"there is no view {name!r}", remedy=f"views: {', '.join([*VIEWS, *LEDGER_VIEWS])}")
+        raise UsageError(f"there is no view {name!r}", remedy=f"views: {', '.join(names())}")
     columns = list(found.columns)
     types = [type_of(column, name) for column in columns]
     with open_views(store, now) as reader, replacing(target, mode=mode, group=group) as temporary:

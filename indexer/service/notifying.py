@@ -1,6 +1,6 @@
 """`[notify] command`: how people are told. Without a shell, with a timeout, the document on its standard input.
 
-Every document has the keys of `document`; the reference of the events is docs/reference/notifications.md.
+Every document has the keys of `document`; the reference of the events is docs/reference/notification.schema.json.
 """
 
 from __future__ import annotations

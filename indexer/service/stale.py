@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.ledger import Ledger
+from indexer.enforce.result import RunResult
 from indexer.errors import ServiceError
 from indexer.service.client import request
 from indexer.units import format_duration
@@ -33,6 +34,11 @@ def fresh(store: Store, age: int, now: float) -> str | None:
         return None
     with Ledger.open(store.ledger_path, read_only=True) as ledger:
         return younger(ledger, age, now)
+
+
+def nothing_done(why: str, *, dry_run: bool) -> dict[str, Any]:
+    """Return the result of a cleanup that was not needed."""
+    return {**RunResult(skipped=True, dry_run=dry_run).as_json(), "why": why}
 
 
 def younger(ledger: Ledger, age: int, now: float) -> str | None:

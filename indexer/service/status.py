@@ -33,7 +33,7 @@ def status(store: Store, now: float, timeout: float = 5.0) -> dict[str, Any]:
     try:
         state = request(store, "status", timeout)
     except NoServiceError as error:
-        backend, reason = _would_be(store)
+        backend, reason = backend_here(store)
         state = asdict(Snapshot("stopped", details=(error.message,), backend=backend, backend_reason=reason))
     except ServiceError as error:
         state = asdict(Snapshot("degraded", ("not_answering",), (error.message,)))
@@ -89,7 +89,7 @@ def _trash_bytes(store: Store) -> int:
         return ledger.trash_totals()[1]
 
 
-def _would_be(store: Store) -> tuple[str, str]:
+def backend_here(store: Store) -> tuple[str, str]:
     """Return the backend that a service would use now, and why."""
     from indexer.watch.choose import choose_backend
 

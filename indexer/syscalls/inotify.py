@@ -8,7 +8,6 @@ import struct
 
 from indexer.syscalls._libc import function, raise_errno, raise_no_queue, smallest
 
-IN_ACCESS = 0x1
 IN_MODIFY = 0x2
 IN_ATTRIB = 0x4
 IN_CLOSE_WRITE = 0x8

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
+
+from indexer.store import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,3 +66,18 @@ def test_every_problem_of_a_configuration_is_found(program: Program, store: Path
     lines = program.run("doctor", str(store), exits=1).stdout.splitlines()
     place = next(number for number, line in enumerate(lines) if "unknown key" in line)
     assert lines[place + 1].strip() == 'did you mean "clock"?'
+
+
+def test_doctor_knows_the_process_that_serves_or_only_holds_the_lock(program: Program, store: Path) -> None:
+    """A service that hangs holds its lock and does not answer: whose log to look at is its number."""
+
+    def service() -> dict[str, str]:
+        checks = program.json("doctor", str(store), exits=1)["checks"]
+        found: dict[str, str] = next(check for check in checks if check["name"] == "service")
+        return found
+
+    assert service()["detail"] == "not running"
+    with open_store(store).service_lock():
+        assert service()["detail"] == f"process {os.getpid()} holds the service lock and does not answer"
+    with program.watch(store) as running:
+        assert service()["detail"] == f"running: process {running.process.pid}"

@@ -14,7 +14,7 @@ from indexer.cli import hosting
 from indexer.cli.hosting import Host
 from indexer.cli.member import Opening
 from indexer.service.daemon import Service
-from indexer.service.notify import watchdog_seconds
+from indexer.service.sd_notify import watchdog_seconds
 from indexer.service.units import CAPABILITIES, quoted, unit_files, unit_name
 from indexer.store import Store
 from tests.capabilities import needs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.service.notify import READY, sd_notify
+from indexer.service.sd_notify import READY, sd_notify
 
 
 def test_ready_reaches_a_real_socket(tmp_path: Path) -> None:
