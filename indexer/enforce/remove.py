@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from indexer.enforce.patience import Patience
+    from indexer.enforce.reaper import Reaper
     from indexer.enforce.victim import Victim
 
 CHUNK = 64
@@ -50,9 +51,10 @@ class Remover:
         owner: bytes,
         stop: Callable[[], bool],
         patience: Patience,
+        reaper: Reaper,
         held: Callable[[int], bool] | None = None,
     ) -> None:
-        """`held` tells whether the object of a descriptor carries the attribute that holds it."""
+        """`reaper` closes what is destroyed; `held` tells whether the object of a descriptor carries a hold."""
         self._places = places
         self._directories = Directories(places, held)
         self._held = held
@@ -61,6 +63,7 @@ class Remover:
         self._owner = owner
         self._stop = stop
         self.patience = patience
+        self._reaper = reaper
         self._one_by_one = False
         """The disk is full: each file is destroyed before the next is renamed."""
 
@@ -68,6 +71,10 @@ class Remover:
     def crowded(self) -> bool:
         """A rename into the trash found no room for one more name."""
         return self._one_by_one
+
+    def settled(self) -> None:
+        """Return when all that was destroyed has given its blocks back."""
+        self._reaper.drain()
 
     @property
     def directories(self) -> Directories:
@@ -108,6 +115,8 @@ class Remover:
         try:
             dir_fd = self._directories.open(directory)
         except Blocked as blocked:
+            if blocked.code in NO_DESCRIPTORS and self._reaper.drain():
+                return victims
             for victim in victims:
                 if blocked.failed:
                     victim.fail(blocked.why, blocked.code)
@@ -123,9 +132,21 @@ class Remover:
             for victim in victims:
                 if victim.renamed and victim.outcome is None:
                     self._put_back(dir_fd, place, victim, "interrupted")
-                victim.close()
+            self.release(victims)
             os.close(dir_fd)
         return again
+
+    def release(self, victims: Sequence[Victim]) -> None:
+        """Let go of what is still held of them: of the destroyed by the reaper, except where room is needed at once."""
+        ends: list[int] = []
+        for victim in victims:
+            if victim.outcome == "deleted" and victim.fd >= 0 and not self._one_by_one:
+                ends.append(victim.fd)
+                victim.fd = -1
+            else:
+                victim.close()
+        if ends:
+            self._reaper.take(ends)
 
     # ------------------------------------------------------------------------------------------ steps 2 and 3
 
@@ -144,7 +165,7 @@ class Remover:
                 if pin(dir_fd, device, victim, self._recheck, now, self._owner, self._held):
                     held.append(victim)
             except OSError as error:
-                if held and error.errno in NO_DESCRIPTORS:
+                if error.errno in NO_DESCRIPTORS and (self._reaper.drain() or held):
                     return held, victims[position:]
                 victim.fail(describe(error), error.errno)
         return held, []
@@ -176,6 +197,7 @@ class Remover:
                     if self._one_by_one:
                         continue
                     self._one_by_one = True
+                    self._reaper.drain()
                     for later in held[position:]:
                         later.let_go()
                     return held[position:]
@@ -214,7 +236,8 @@ class Remover:
                 self._send(dir_fd, victim, moved)
             else:
                 self._unlink_in_place(dir_fd, victim, moved)
-            victim.close()
+            if victim.outcome != "deleted":
+                victim.close()
 
     def settle(self, dir_fd: int, place: Place, victim: Victim, moved: str | None) -> None:
         """Steps 6 and 7 for one victim that lies in the trash now."""

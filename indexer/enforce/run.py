@@ -20,6 +20,7 @@ from indexer.enforce.interrupt import Stop
 from indexer.enforce.pace import Pace
 from indexer.enforce.patience import Patience
 from indexer.enforce.places import Places, StoreLike, describe, split
+from indexer.enforce.reaper import Reaper
 from indexer.enforce.recheck import belongs_of
 from indexer.enforce.recover import recover, recover_at_start
 from indexer.enforce.remove import Remover
@@ -118,7 +119,8 @@ def execute(
             Pace(rate, stopping),
         )
         held = (lambda fd: held_by_descriptor(fd, now())) if store.config.holds.xattr else None
-        work.remover = Remover(places, recheck, now, owner, work.ends, patience or Patience(), held)
+        reaper = stack.enter_context(Reaper())
+        work.remover = Remover(places, recheck, now, owner, work.ends, patience or Patience(), reaper, held)
         try:
             work.files()
             work.empty_directories(empty or {})
@@ -444,6 +446,7 @@ class _Work:
 
     def finish(self) -> RunResult:
         """Make what was done durable, then record it as final."""
+        self.remover.settled()
         self._record([])
         for place in self.places.places:
             if place.trash_fd < 0:

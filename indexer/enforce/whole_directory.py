@@ -172,7 +172,9 @@ class WholeDirectory:
         for victim in self.victims:
             if victim.renamed and victim.outcome is None:
                 remover.settle(dir_fd, place, victim, None)
-            victim.close()
+            if victim.outcome != "deleted":
+                victim.close()
+        remover.release(self.victims)
         hooks.at("rmdir.before", self._name)
         try:
             os.rmdir(self._trash_name, dir_fd=place.trash_fd)
