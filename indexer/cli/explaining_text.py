@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from indexer.cli.reporting_text import span, when
-from indexer.policy.reasons import Blocker, Guard
+from indexer.policy.reasons import Blocker, Guard, Reason
 from indexer.units import count, format_duration, format_size, format_time, show_text
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def _removed(removed: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
     yield "removed", f"{removed['outcome']}{at}, {format_size(removed['bytes'])}, by run {removed['run']}"
     why = f"class {rule['class']}, {removed['reason']}"
     if rule["expires_at"] is not None:
-        why += f" since {format_time(rule['expires_at'])} (ttl {format_duration(rule['ttl'])})"
+        ttl, end = format_duration(rule["ttl"]), format_time(rule["expires_at"])
+        why += f" since {end} (ttl {ttl})" if removed["reason"] == Reason.EXPIRED else f"; its ttl of {ttl} ends {end}"
     yield "why", why
     who = f"{removed['kind']} by {removed['user']} ({removed['trigger']})"
     yield "policy", f"{(removed['policy'] or '')[:12]}, {who}"

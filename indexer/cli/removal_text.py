@@ -20,7 +20,7 @@ SHOWN = 20
 
 def plan_table(actions: Iterable[dict[str, Any]], now: int) -> Table:
     """Return the actions of a plan as a table."""
-    columns: list[str | Column] = ["action", "path", "class", Column("on disk", right=True), "reason", "expired"]
+    columns: list[str | Column] = ["action", "path", "class", Column("on disk", right=True), "reason", "expires"]
     return columns, [
         [
             action["action"],

@@ -270,6 +270,9 @@ def test_a_removed_path_in_words() -> None:
         "  policy     abcdef012345, expire by media (schedule)",
         "  restorable until 2027-01-16T08:00:00Z (in 1d)",
     ]
+    removed |= {"reason": "quota", "rule": {**removed["rule"], "expires_at": NOW + DAY}}  # type: ignore[dict-item]
+    lines = list(explain_lines({**facts, "blockers": ["not_indexed"], "removed": removed}, NOW))
+    assert lines[3] == "  why        class uploads, quota; its ttl of 7d ends 2027-01-16T08:00:00Z"
 
 
 def test_a_pass_over_the_tree_says_how_far_it_is() -> None:
