@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 REPORT = "please report it with what `-v` prints: https://github.com/storage-indexer/storage-indexer/issues"
 
 _UNWRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ON_DISK = {
+    errno.EACCES: "run it as a user who may, or as root",
+    errno.EPERM: "run it as a user who may, or as root",
+    errno.EROFS: "mount it writable, or keep the state elsewhere: [store] state",
+    errno.ENOSPC: "make room, or keep the state on another filesystem: [store] state",
+    errno.EDQUOT: "make room within the quota, or keep the state on another filesystem: [store] state",
+    errno.EIO: "the disk does not work as it should: look at the kernel's log",
+    errno.EMFILE: "raise the limit of open files: ulimit -n",
+    errno.ENFILE: "raise the system's limit of open files: sysctl fs.file-max",
+}
 _ELSEWHERE = "make room where it is written to; what was done until then is in the ledger: `indexer report runs`"
 _NO_ROOM = (
     "is the disk full (df, df -i)? `indexer plan` and `indexer cleanup` work on a full one; `indexer doctor` looks at"
@@ -43,6 +54,10 @@ def show_failure(error: BaseException, out: Output) -> int:
         code = EXIT_USAGE
     elif isinstance(error, OSError) and error.errno in _UNWRITTEN and error.filename is None:
         _show(out, "output", f"what the command says could not be written: {error.strerror}", _ELSEWHERE)
+        code = EXIT_SOME_FAILED
+    elif isinstance(error, OSError) and error.errno in _ON_DISK:
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        _show(out, "filesystem", f"{where}{error.strerror}", _ON_DISK[error.errno])
         code = EXIT_SOME_FAILED
     elif (trouble := _trouble_of(error)) is not None:
         _show(out, trouble, f"the store's databases cannot be used: {_one_line(error)}", _NO_ROOM)

@@ -11,7 +11,7 @@ try:  # what peewee picks as well: a current SQLite where the interpreter's own 
 except ImportError:
     import sqlite3
 
-from indexer.errors import IndexDatabaseError
+from indexer.errors import IndexDatabaseError, NotScannedError
 from indexer.index.database import damage_is_an_error
 from indexer.index.migrate import VERSION
 from indexer.index.queries import Reader
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def open_frozen(path: Path) -> Reader:
     """Open the index without locks and without a write-ahead log; the caller holds the store's service lock.
 
-    Raises IndexDatabaseError where a log is there (what it holds would be missed), or the schema is another one.
+    Raises NotScannedError for one that was never filled, IndexDatabaseError where a log is there (what it holds would
+    be missed), or the schema is another one.
     """
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
@@ -32,7 +33,11 @@ def open_frozen(path: Path) -> Reader:
         connection = sqlite3.connect(
             f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True, isolation_level=None
         )
-        if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != VERSION:
             connection.close()
+        if version == 0:
+            raise NotScannedError(f"{path}: the index is empty", remedy="make room, then `indexer scan`")
+        if version != VERSION:
             raise IndexDatabaseError(f"{path}: the index has another schema", remedy="run `indexer db upgrade`")
     return Reader(connection)

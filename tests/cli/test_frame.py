@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -183,6 +184,26 @@ def test_an_unexpected_error_is_one_line_and_how_to_report_it(call: Call, monkey
     assert "Traceback" not in done.stderr
     assert call("doctor", "--json").document["error"]["code"] == "unexpected"
     assert "RuntimeError: odd" in call("doctor", "-v").stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "said"),
+    [
+        (errno.EROFS, "/x/ledger.spare-0", "/x/ledger.spare-0: Read-only file system\n  mount it writable"),
+        (errno.EACCES, b"/x/\xff", "/x/\\xff: Permission denied\n  run it as a user who may"),
+        (errno.EIO, "/x", "/x: Input/output error\n  the disk does not work"),
+        (errno.EMFILE, None, "Too many open files\n  raise the limit"),
+    ],
+)
+def test_what_the_system_refuses_is_no_fault_of_the_program(
+    number: int, name: str | bytes | None, said: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was mounted read-only meanwhile is not to be reported to us."""
+    failing(OSError(number, os.strerror(number), name), monkeypatch)
+    done = call("doctor")
+    assert (done.code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"indexer: {said}")
+    assert call("doctor", "--json").document["error"]["code"] == "filesystem"
 
 
 def test_ctrl_c_exits_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
