@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def disagreements(
         if here != there:
             wrong["directories (index only, walk only)"] = here - there, there - here
         wrong |= _counters(reader)
+        wrong |= _below(reader)
         charged = _all(reader, "SELECT coalesce(sum(allocated), 0) FROM usage")[0][0]
     used = sum(_blocks(walk(root, enter=enter).values()).values())
     if charged != used:
@@ -101,6 +103,31 @@ def _counters(reader: Reader) -> dict[str, Any]:
     if uncharged:
         wrong["inodes not charged exactly once"] = uncharged
     return wrong
+
+
+def _below(reader: Reader) -> dict[str, Any]:
+    """Add up again, where the index keeps it, what lies below each directory: for each class, all the way up."""
+    if not _all(reader, "SELECT 1 FROM sqlite_master WHERE name = 'usage_below'"):
+        return {}
+    above = dict(_all(reader, "SELECT id, parent_id FROM directory"))
+    again: Counter[tuple[int, int, str]] = Counter()
+    for directory_id, class_id, *sums in _all(reader, "SELECT * FROM usage WHERE files <> 0"):
+        at = above[directory_id]
+        while at is not None:
+            for what, value in zip(("files", "bytes", "allocated", "directories"), (*sums, 1), strict=True):
+                again[at, class_id, what] += value
+            at = above[at]
+    kept: Counter[tuple[int, int, str]] = Counter()
+    for directory_id, class_id, *sums in _all(
+        reader, "SELECT directory_id, class_id, files, bytes, allocated, directories FROM usage_below"
+    ):
+        for what, value in zip(("files", "bytes", "allocated", "directories"), sums, strict=True):
+            kept[directory_id, class_id, what] += value
+    return {
+        f"{key[2]} below directory {key[0]}, class {key[1]} (kept, counted)": (kept[key], again[key])
+        for key in kept.keys() | again.keys()
+        if kept[key] != again[key]
+    }
 
 
 def _all(reader: Reader, query: str) -> list[tuple[Any, ...]]:

@@ -29,6 +29,7 @@ from indexer.index.prepare import prepare
 from indexer.index.proofs import Proofs
 from indexer.index.reclassify import Reclassifier
 from indexer.index.rows import DELETE, NS, key_of, signed
+from indexer.index.subtrees import Subtrees
 from indexer.index.turn import Applied, Turn
 from indexer.index.units import Units
 from indexer.index.writes import Writes
@@ -103,9 +104,12 @@ class Index:
         self._dropped: list[int] = []
 
         self.backlog = Backlog()
-        self.directories = Directories(connection, filesystems)
+        self._subtrees = Subtrees(connection, turn)
+        self.directories = Directories(connection, filesystems, self._subtrees)
         self._units = Units(connection, self.directories, turn)
         self._units.adopt(policy, agings)
+        with damage_is_an_error(path), transaction(connection):
+            self._subtrees.adopt(policy.rules)
         self.reclassifier = Reclassifier(connection, self.directories, turn, policy, agings, self._units)
         self._rules = RulesCache(self.directories, policy.classifier)
         self._limbo = Limbo(self.directories, self._rules, self.reclassifier, turn, left_over)
@@ -149,7 +153,7 @@ class Index:
         )  # fmt: skip
         self._rooms = (
             self.backlog, self._ahead, self._doubts, self._limbo, self._proofs, self._links, self.reclassifier,
-            self._units,
+            self._units, self._subtrees,
         )  # fmt: skip
         """All that remembers something between two transactions, and can take back what a failed one did to it."""
         self._before: tuple[str | None, int, bool] = None, 0, False
@@ -252,6 +256,7 @@ class Index:
         """
         with damage_is_an_error(self.path), transaction(self.connection):
             self.connection.executemany(DELETE, [(directory_id, key_of(name)) for directory_id, name in places])
+            self._subtrees.finish()
 
     def forget(self, places: list[tuple[int, bytes]]) -> None:
         """Stat these places again: a run in this process has removed what was there."""
@@ -293,6 +298,7 @@ class Index:
         with damage_is_an_error(self.path), transaction(self.connection):
             self._agings[:] = sync_classes(self.connection, policy)  # the one list that all rooms hold
             self._units.adopt(policy, self._agings)
+            self._subtrees.adopt(policy.rules)
         self._writes.adopt(self._agings)
         self._rules.adopt(policy.classifier)
         self.reclassifier.adopt(policy)
@@ -343,6 +349,7 @@ class Index:
             self._proofs.confirm(int(batch.at * NS))
             self._proofs.seek(int(batch.at * NS), self._hints.seen)
         self.reclassifier.step(budget)
+        self._subtrees.finish()
         self._units.finish()
         self._units.step(quiet=not batch.hints)
         if self._pass is not None and not (self._to_list or self._doubts.later or self._limbo.stranded or self._limbo):
@@ -404,6 +411,7 @@ class Index:
             self._catch_up_on_links()
         else:
             derived.roll_up(self.connection)
+        self._subtrees.make()
         now = str(self._turn.now)
         if not self.complete:
             self.meta.set("complete", now)

@@ -52,6 +52,8 @@ ROLLED = "class_usage"
 _ROLLED_TRIGGERS = _triggers("rolled", ROLLED, by_directory=False)
 SORT_KIB = 4_096
 """What a sort for an index holds in memory at a time."""
+BELOW = "usage_below"
+"""What lies below each directory, by class; only where quotas per child are asked for (see `index.subtrees`)."""
 MANY = 50_000
 """Counters of single directories that are added up in some 5 ms."""
 CLOCK_INDEX = "CREATE INDEX file_clock ON file (class_id, clock) WHERE clock IS NOT NULL"
@@ -88,6 +90,7 @@ def drop(connection: Any) -> None:
     for name in (*TRIGGERS, *_ROLLED_TRIGGERS):
         connection.execute(f"DROP TRIGGER IF EXISTS {name}")
     connection.execute(f"DROP TABLE IF EXISTS {ROLLED}")
+    connection.execute(f"DROP TABLE IF EXISTS {BELOW}")
     connection.execute("DROP INDEX IF EXISTS file_clock")
 
 
@@ -131,10 +134,7 @@ def roll_up(connection: Any) -> None:
 
     Adding up a million of them costs half a second, keeping the sums 0.8 µs a row (measured), which small stores spare.
     """
-    if exists(connection, ROLLED) or not complete(connection):
-        return
-    (counters,) = connection.execute("SELECT count(*) FROM (SELECT 1 FROM usage LIMIT ?)", (MANY + 1,)).fetchone()
-    if counters <= MANY:
+    if exists(connection, ROLLED) or not complete(connection) or not has_many(connection):
         return
     connection.execute(
         f"CREATE TABLE {ROLLED} (class_id INTEGER PRIMARY KEY, files INTEGER NOT NULL, bytes INTEGER NOT NULL,"
@@ -145,6 +145,12 @@ def roll_up(connection: Any) -> None:
     )
     for statement in _ROLLED_TRIGGERS.values():
         connection.execute(statement)
+
+
+def has_many(connection: Any) -> bool:
+    """Say whether there are more counters than are added up at every question."""
+    (some,) = connection.execute("SELECT count(*) FROM (SELECT 1 FROM usage LIMIT ?)", (MANY + 1,)).fetchone()
+    return bool(some > MANY)
 
 
 def counters(connection: Any) -> str:

@@ -11,12 +11,15 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from indexer.events import ROOT_ID, DirectoryKey, directory_key
 from indexer.index.paths import Paths
 from indexer.index.reach import LOOK, READ, GoneError, Reacher
 from indexer.index.rows import Key, key_of, name_of
+
+if TYPE_CHECKING:
+    from indexer.index.subtrees import Subtrees
 
 CACHE_LIMIT = 100_000
 
@@ -46,8 +49,9 @@ class Filesystem:
 class Directories:
     """The directory table through the writer's connection, with bounded caches."""
 
-    def __init__(self, connection: Any, filesystems: list[Filesystem]) -> None:
+    def __init__(self, connection: Any, filesystems: list[Filesystem], subtrees: Subtrees) -> None:
         self._connection = connection
+        self._subtrees = subtrees
         self.filesystems = {filesystem.id: filesystem for filesystem in filesystems}
         self._by_fsid: dict[int, list[int]] = {}
         for filesystem in filesystems:  # two parts of a store may be mounts of the same one
@@ -230,9 +234,14 @@ class Directories:
             directory_id = int(row[0])
             if row[1] == parent_id and row[2] == name:
                 return directory_id, "known", bool(row[3])
+            self._subtrees.finish()  # what has changed in it so far counts where it was
             connection.execute(
                 "UPDATE directory SET parent_id = ?, name = ? WHERE id = ?", (parent_id, name, directory_id)
             )
+            if row[1] != parent_id:
+                if row[1] is not None:
+                    self._subtrees.left(directory_id, row[1])
+                self._subtrees.came(directory_id, parent_id)
             self._paths.clear()
             return directory_id, "moved", bool(row[3])
         cursor = connection.execute(
@@ -251,10 +260,13 @@ class Directories:
 
         It waits in limbo until it is found again or dropped.
         """
+        self._subtrees.finish()
         cursor = self._connection.execute(
             "UPDATE directory SET parent_id = NULL WHERE id = ? AND parent_id = ? AND name = ?",
             (directory_id, parent_id, name),
         )
+        if cursor.rowcount:
+            self._subtrees.left(directory_id, parent_id)
         self._paths.clear()
         return bool(cursor.rowcount)
 
@@ -275,6 +287,8 @@ class Directories:
         parameters = [(each,) for each in ids]
         connection.executemany("DELETE FROM file WHERE directory_id = ?", parameters)
         connection.executemany("DELETE FROM usage WHERE directory_id = ?", parameters)
+        self._subtrees.finish()
+        self._subtrees.gone(ids)
         connection.executemany("DELETE FROM directory WHERE id = ?", parameters)
         self.forget_caches()
         return ids

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from indexer.enforce import schema as ledger_schema
 from indexer.enforce.ledger import Ledger
 from indexer.errors import IndexDatabaseError, IndexerError, LedgerError
+from indexer.index import derived, subtrees
 from indexer.index.database import connect_reader, connect_writer
-from indexer.index.derived import disagreeing
 from indexer.index.migrate import VERSION
 
 try:  # what the index picks as well
@@ -124,7 +124,7 @@ def _integrity(connection: Any) -> list[str]:
 
 def _counters(connection: Any) -> list[str]:
     """Say whether usage, which triggers keep, is not the sum of the rows."""
-    wrong = disagreeing(connection)
+    wrong = derived.disagreeing(connection) + subtrees.disagreeing(connection)
     return [f"{wrong} usage counters disagree with their rows; run `indexer db rebuild`"] if wrong else []
 
 

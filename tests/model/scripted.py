@@ -14,7 +14,7 @@ from typing import Any
 
 from indexer.events import ROOT_ID, Batch, Rescan
 from indexer.index.apply import Index
-from indexer.rules import Rule
+from indexer.rules import Quota, Rule
 from tests.index.rig import Rig
 from tests.model.operations import Operations
 from tests.model.outcome import OPERATIONS, Outcome
@@ -25,7 +25,7 @@ except ImportError:
     import sqlite3 as driver
 
 RULES = (
-    Rule("uploads", ("uploads/**",), ttl=1),
+    Rule("uploads", ("uploads/**",), ttl=1, quota=Quota(high=1, per="child")),
     Rule("frames", ("**/frames/**",), ttl=1, clocks=("atime", "mtime")),
     Rule("jobs", ("job/**", "a/**")),
 )
