@@ -269,15 +269,16 @@ class Reader:
         directory_id = self.directory_id(own)
         if derived.exists(self.connection, derived.BELOW):
             rows = self.connection.execute(
-                "SELECT d.id, coalesce(u.files, 0) + coalesce(b.files, 0),"
+                "SELECT d.name, coalesce(u.files, 0) + coalesce(b.files, 0),"
                 " coalesce(u.files > 0, 0) + coalesce(b.directories, 0), coalesce(u.bytes, 0) + coalesce(b.bytes, 0),"
                 " coalesce(u.allocated, 0) + coalesce(b.allocated, 0) FROM class c CROSS JOIN directory d"
                 " LEFT JOIN usage u ON u.directory_id = d.id AND u.class_id = c.id"
                 f" LEFT JOIN {derived.BELOW} b ON b.directory_id = d.id AND b.class_id = c.id"
                 " WHERE d.parent_id = ? AND c.name = ? AND coalesce(u.files, 0) + coalesce(b.files, 0) > 0",
                 (directory_id, class_name),
-            ).fetchall()
-            return {path: Totals(*row[1:]) for row in rows if (path := self.directory_path(row[0])) is not None}
+            )
+            base = own + b"/" if own else b""
+            return {base + name_of(row[0]): Totals(*row[1:]) for row in rows}
         rows = self.connection.execute(
             "WITH RECURSIVE below (id, child) AS (SELECT d.id, d.id FROM directory d WHERE d.parent_id = ? UNION ALL"
             " SELECT d.id, below.child FROM below CROSS JOIN directory d ON d.parent_id = below.id)"

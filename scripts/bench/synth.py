@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from indexer.index import derived
-from indexer.index.database import connect_writer
+from indexer.index.database import connect_writer, transaction
+from indexer.index.subtrees import Subtrees
+from indexer.index.turn import Turn
+from indexer.rules import Quota, Rule
 from scripts.bench import frames
 from scripts.bench.harness import INDEXER, cost
 
@@ -51,6 +54,15 @@ def make(root: Path, files: int, directories: int, *, due: int, configuration: s
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     return time.perf_counter() - started
+
+
+def keep_subtrees(root: Path) -> None:
+    """Let the index keep what lies below each directory, as a policy with a quota per child does."""
+    connection = connect_writer(root / ".indexer" / "index.db")
+    rule = Rule("frames", ("frames/**",), quota=Quota(high=1, per="child"))
+    with transaction(connection):
+        Subtrees(connection, Turn(int(time.time()))).adopt([rule])
+    connection.close()
 
 
 def _directories(connection: Any, pattern: int, above: int, directories: int) -> int:
