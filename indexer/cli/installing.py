@@ -79,7 +79,7 @@ def uninstall(cli: Cli, directory: Path | None, unit_dir: Path) -> None:
     gone = []
     for name in _units(cli.open_store(directory), None):
         try:
-            (unit_dir / name).unlink()
+            (unit_dir / name).unlink()  # by path: in systemd's directory, or one that its caller names, root's or his
         except FileNotFoundError:
             continue
         except OSError as error:

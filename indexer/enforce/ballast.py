@@ -64,7 +64,7 @@ class Ballast:
         spared = False
         for spare in self._spares():
             try:
-                os.unlink(spare)
+                os.unlink(spare)  # by path: the state directory is 0700
             except FileNotFoundError:
                 continue
             spared = True

@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from indexer.errors import FilesystemError, UsageError
@@ -31,29 +31,36 @@ def replacing(target: Path, *, mode: int | None = None, group: str | None = None
     gid = _group_id(group) if group is not None else -1
     try:
         _check(target)
-        _remove_leftovers(target)
+        directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _failed(target, error) from error
+    try:
+        _remove_leftovers(directory, target)
         fd, name = tempfile.mkstemp(prefix=_prefix(target), suffix=_SUFFIX, dir=target.parent)
     except OSError as error:
+        os.close(directory)
         raise _failed(target, error) from error
     temporary = Path(name)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield temporary
-        if (at := os.stat(temporary)).st_ino != os.fstat(fd).st_ino or not stat.S_ISREG(at.st_mode):
+        at = os.stat(temporary.name, dir_fd=directory)
+        if at.st_ino != os.fstat(fd).st_ino or not stat.S_ISREG(at.st_mode):
             raise UsageError(f"{show_name(os.fsencode(temporary))} was exchanged while it was written", remedy=_PRIVATE)
         os.fchown(fd, -1, gid)
         os.fchmod(fd, _MASKED & ~_umask() if mode is None else mode)
         os.fsync(fd)
-        os.rename(temporary, target)
-        _sync_directory(target.parent)
+        os.rename(temporary.name, target.name, src_dir_fd=directory, dst_dir_fd=directory)
+        os.fsync(directory)
     except BaseException as error:
-        if temporary.exists():
-            temporary.unlink()
+        with suppress(FileNotFoundError):
+            os.unlink(temporary.name, dir_fd=directory)
         if isinstance(error, OSError):
             raise _failed(target, error) from error
         raise
     finally:
         os.close(fd)
+        os.close(directory)
 
 
 _PRIVATE = "Choose a directory that only you can write to."
@@ -75,13 +82,13 @@ def _check(target: Path) -> None:
         )
 
 
-def _remove_leftovers(target: Path) -> None:
+def _remove_leftovers(directory: int, target: Path) -> None:
     """Remove what a killed writer left: files of our own under temporary names that nobody holds."""
-    for entry in os.scandir(target.parent):
-        if not (entry.name.startswith(_prefix(target)) and entry.name.endswith(_SUFFIX)):
+    for name in os.listdir(directory):
+        if not (name.startswith(_prefix(target)) and name.endswith(_SUFFIX)):
             continue
         try:
-            fd = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
         except OSError as error:
             if error.errno not in {errno.ENOENT, errno.ELOOP, errno.EACCES, errno.ENXIO}:
                 raise
@@ -90,7 +97,7 @@ def _remove_leftovers(target: Path) -> None:
             found = os.fstat(fd)
             if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(entry.path)
+                os.unlink(name, dir_fd=directory)
         except (BlockingIOError, FileNotFoundError):
             pass  # another writer is at work, or has just finished
         finally:
@@ -113,14 +120,6 @@ def _umask() -> int:
             return next(int(line.split()[1], 8) for line in status if line.startswith("Umask:"))
     except (FileNotFoundError, StopIteration):  # not Linux
         return 0o077
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _failed(target: Path, error: OSError) -> FilesystemError:

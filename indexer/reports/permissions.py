@@ -179,7 +179,7 @@ def lease_check(name: str, folder: Path) -> Check:
     except OSError as error:
         return Check(label, ok=False, detail=f"leases cannot tell here: {error.strerror}", remedy=remedy)
     finally:
-        os.unlink(path)
+        os.unlink(path)  # by path: in the control directory, or a trash, 0700
         if other >= 0:
             os.close(other)
     if refused and granted:

@@ -10,11 +10,13 @@ import stat
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.config.listen import Address, read_address
 from indexer.config.trust import read_trusted
 from indexer.errors import UsageError
+from indexer.service.control import opened_directory
 from indexer.units import show_text
 
 if TYPE_CHECKING:
@@ -68,8 +70,9 @@ def http_server(
         thread.join()
         listener.close()
         if address.path is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(address.path)
+            place = Path(address.path)
+            with suppress(FileNotFoundError), opened_directory(place.parent) as directory:
+                os.unlink(place.name, dir_fd=directory)
 
 
 def _hosts(config: HttpConfig, address: Address) -> frozenset[str] | None:
@@ -134,9 +137,11 @@ def _unix(path: str) -> socket.socket:
     """Listen at `path`, mode 0660, in place of what a killed service left; a socket that answers is not replaced."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with suppress(FileNotFoundError):
-            if stat.S_ISSOCK(os.stat(path, follow_symlinks=False).st_mode) and not _answers(path):
-                os.unlink(path)
+        place = Path(path)
+        with suppress(FileNotFoundError), opened_directory(place.parent) as directory:
+            found = os.stat(place.name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISSOCK(found.st_mode) and not _answers(path):
+                os.unlink(place.name, dir_fd=directory)
         before = os.umask(0o117)
         try:
             listener.bind(path)

@@ -58,10 +58,10 @@ def shared_place(store: Store) -> Iterator[Place | None]:
     finally:
         if link is not None:
             with suppress(FileNotFoundError):
-                link.unlink()
+                link.unlink()  # by path: our own directory in /run, 0755
         if made:
             with suppress(OSError):  # systemd's, or somebody put something there
-                usual.rmdir()
+                usual.rmdir()  # by path: only root writes to /run
 
 
 def _group(name: str) -> int:
@@ -117,7 +117,7 @@ def _signpost(usual: Path, socket: Path) -> Path | None:
     """Let those who know only the root find the socket; as good as it goes."""
     try:
         if usual.is_symlink():
-            usual.unlink()
+            usual.unlink()  # by path: our own directory in /run, 0755
         usual.symlink_to(socket)
     except OSError as error:
         if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST}:

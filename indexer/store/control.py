@@ -157,4 +157,4 @@ def _mark_state(state: Path, control: Path, marker: Marker, former: str | None) 
 def _drop_index(state: Path) -> None:
     """The handles in the index are those of the tree it was copied from; a scan makes a new one."""
     for name in _DERIVED:
-        (state / name).unlink(missing_ok=True)
+        (state / name).unlink(missing_ok=True)  # by path: the state directory is 0700

@@ -6,10 +6,11 @@ import errno
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from indexer.config.trust import open_place, shown
+from indexer.config.trust import PATH, open_place, shown
 from indexer.errors import FilesystemError, TrustError, UsageError
 from indexer.store.control import make_control, make_marker
 from indexer.store.nested import refuse_nested
@@ -106,32 +107,41 @@ def _write_config(file: Path, text: str) -> None:
 
     It appears whole or not at all: half of a policy, read by a process that starts now, would be another policy.
     """
-    partial = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}")
+    partial = f".{file.name}.{os.getpid()}-{threading.get_ident()}"
     try:
-        with open(os.open(partial, _NEW, 0o600), "w", encoding="utf-8") as opened:
-            os.fchmod(opened.fileno(), 0o600)
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
-        _appear(partial, file)
+        directory = os.open(file.parent, PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _write_beside(directory, partial, text)
+            _appear(directory, partial, file.name)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(partial, dir_fd=directory)
+            os.close(directory)
     except OSError as error:
         raise FilesystemError(
             f"{shown(file)} cannot be written: {error.strerror}",
             remedy="make room, or name another place: --config FILE",
         ) from error
-    finally:
-        if os.path.lexists(partial):
-            partial.unlink(missing_ok=True)
 
 
-def _appear(partial: Path, file: Path) -> None:
+def _write_beside(directory: int, partial: str, text: str) -> None:
+    with open(os.open(partial, _NEW, 0o600, dir_fd=directory), "w", encoding="utf-8") as opened:
+        os.fchmod(opened.fileno(), 0o600)
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _appear(directory: int, partial: str, name: str) -> None:
     """Give a complete file its name, unless something has that name already. Raises OSError."""
     try:
-        os.link(partial, file, follow_symlinks=False)
+        os.link(partial, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     except FileExistsError:
         return
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        if not os.path.lexists(file):
-            os.rename(partial, file)
+        try:
+            os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            os.rename(partial, name, src_dir_fd=directory, dst_dir_fd=directory)

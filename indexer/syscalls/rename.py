@@ -1,4 +1,4 @@
-"""renameat2(2): rename by directory descriptors that never replaces anything, and exchange."""
+"""renameat2(2): rename by directory descriptors that never replaces anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from indexer.syscalls._libc import function, libc, raise_errno
 from indexer.syscalls._raw import raw
 
 RENAME_NOREPLACE = 1
-RENAME_EXCHANGE = 2
 
 _NUMBERS = {
     "x86_64": 316,
@@ -61,8 +60,3 @@ def rename_noreplace(source_fd: int, source: bytes, target_fd: int, target: byte
         except OSError:
             os.unlink(target, dir_fd=target_fd)  # under two names it would look as if it had been renamed
             raise
-
-
-def exchange(source_fd: int, source: bytes, target_fd: int, target: bytes) -> None:
-    """Swap two names in one step, whatever they are. Raises OSError, EINVAL where the filesystem cannot."""
-    _renameat2(source_fd, source, target_fd, target, RENAME_EXCHANGE)

@@ -203,7 +203,7 @@ class NativeWatcher:
 
     def _eat(self, name: str) -> None:
         try:
-            os.unlink(os.path.join(self._cookies, name))
+            os.unlink(os.path.join(self._cookies, name))  # by path: below the control directory, 0700
         except FileNotFoundError:
             return  # its own removal raised the event that was seen
 

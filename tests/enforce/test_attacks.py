@@ -18,8 +18,8 @@ from dataclasses import replace
 import pytest
 
 from indexer.enforce import hooks
-from indexer.syscalls.rename import exchange
 from tests.enforce.arena import Arena, Staged, digest
+from tests.exchange import exchange
 
 Stage = Callable[..., Staged]
 

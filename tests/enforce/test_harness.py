@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.syscalls.rename import exchange
 from tests.enforce.arena import FRAMES, UPLOADS, Arena
+from tests.exchange import exchange
 
 JOBS = 8
 PER_JOB = 24

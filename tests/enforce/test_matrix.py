@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from indexer.enforce import hooks
-from indexer.syscalls.rename import exchange
 from tests.enforce.arena import FRAMES, NOW, UPLOADS, Arena, digest
+from tests.exchange import exchange
 
 JOB = b"uploads/job"
 VICTIMS = (JOB + b"/a", JOB + b"/b", b"uploads/job/deep/c")

@@ -16,8 +16,9 @@ import pytest
 
 from indexer.enforce import hooks
 from indexer.enforce.patience import Patience
-from indexer.syscalls.rename import exchange, rename_noreplace
+from indexer.syscalls.rename import rename_noreplace
 from tests.enforce.arena import FRAMES, UPLOADS, Arena, Staged, digest
+from tests.exchange import exchange
 
 RULES = (
     replace(UPLOADS, remove_empty_dirs=True, whole_directories=True),

@@ -15,7 +15,7 @@ from random import Random
 
 from indexer.events import directory_key
 from indexer.syscalls.handles import handle_of
-from indexer.syscalls.rename import exchange
+from tests.exchange import exchange
 from tests.trees import CONFIGURATION, CONTROL, HOSTILE
 
 Touched = Callable[[bytes, bytes], None]
