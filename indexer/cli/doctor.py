@@ -11,7 +11,7 @@ import click
 from indexer.cli._common import Cli, common_options, confirm_or_refuse, examples
 from indexer.cli._paths import DIRECTORY
 from indexer.cli.output import Column
-from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, ConfigError, IndexerError, NoStoreError
+from indexer.errors import EXIT_DONE, EXIT_SOME_FAILED, ConfigError, IndexerError, NoStoreError, ServiceError
 from indexer.units import count
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from indexer.reports.machine import Check
     from indexer.store import Store
+
+
+ANSWER_SECONDS = 5.0
+"""How long the service may take to say how it is."""
 
 
 @click.command(
@@ -66,16 +70,23 @@ def doctor(cli: Cli, directory: Path | None, fix: bool, dry_run: bool, yes: bool
 def _service(store: Store) -> Check:
     """Return whether a service answers, and which process it is."""
     from indexer.reports.machine import Check
-    from indexer.service.running import service_running
+    from indexer.service.client import request
+    from indexer.service.status import HEALTHY
 
     pid = store.service_pid()
     process = f"process {pid}" if pid else "another process"
-    if service_running(store):
-        return Check("service", ok=True, detail=f"running: {process}", remedy="")
-    if pid is None:
-        return Check("service", ok=False, detail="not running", remedy="start it with `indexer watch`")
-    remedy = "a scan is done soon; a service that starts may take longer; of one that hangs the log tells"
-    return Check("service", ok=False, detail=f"{process} holds the service lock and does not answer", remedy=remedy)
+    try:
+        state = request(store, "status", ANSWER_SECONDS)
+    except ServiceError:
+        if pid is None:
+            return Check("service", ok=False, detail="not running", remedy="start it with `indexer watch`")
+        remedy = (
+            "a scan is done soon, and a service that starts; of one that hangs the log tells: end it, start it anew"
+        )
+        return Check("service", ok=False, detail=f"{process} holds the service lock and does not answer", remedy=remedy)
+    healthy = state["state"] in HEALTHY
+    detail = ": ".join([f"{process}, {state['state']}", *([", ".join(state["reasons"])] if state["reasons"] else [])])
+    return Check("service", ok=healthy, detail=detail, remedy="" if healthy else "`indexer status` says more")
 
 
 def _rows(checks: list[Check]) -> Iterator[tuple[str, str, str]]:

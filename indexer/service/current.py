@@ -72,7 +72,10 @@ def settle(store: Store, *, scan: bool) -> None:
 
     try:
         request(store, "settle", SETTLE_SECONDS + 5, timeout=SETTLE_SECONDS)
-    except ServiceError:
+    except ServiceError as error:
+        import logging
+
+        logging.getLogger(__name__).warning("going by the index as it is: %s", error.message)
         return  # it is still reconciling: every file is verified once more before it goes, and the result tells the age
 
 

@@ -30,13 +30,19 @@ def status(store: Store, now: float, timeout: float = 5.0) -> dict[str, Any]:
     Without a service the index is read directly. Raises NotScannedError when there is no complete index and no
     service that makes one, IndexDatabaseError when it is damaged.
     """
+    told = True
     try:
         state = request(store, "status", timeout)
-    except NoServiceError as error:
-        backend, reason = backend_here(store)
-        state = asdict(Snapshot("stopped", details=(error.message,), backend=backend, backend_reason=reason))
     except ServiceError as error:
-        state = asdict(Snapshot("degraded", ("not_answering",), (error.message,)))
+        told = False
+        backend, reason = backend_here(store)
+        stopped = isinstance(error, NoServiceError)
+        why = () if stopped else ("not_answering",)
+        state = asdict(
+            Snapshot(
+                "stopped" if stopped else "degraded", why, (error.message,), backend=backend, backend_reason=reason
+            )
+        )
     document = {
         "store": str(store.root),
         "id": store.id,
@@ -52,7 +58,7 @@ def status(store: Store, now: float, timeout: float = 5.0) -> dict[str, Any]:
                 raise NotScannedError(
                     f"{store.root}: the first scan is not complete", remedy="run `indexer scan` or `indexer watch`"
                 )
-            if document["state"] == "stopped":
+            if not told:
                 noted = {key: reader.meta(key) for key in ("last_event", "last_reconcile")}
                 document |= {key: None if value is None else int(value) for key, value in noted.items()}
             document |= _figures(reader, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from typing import TYPE_CHECKING
 
@@ -80,4 +81,14 @@ def test_doctor_knows_the_process_that_serves_or_only_holds_the_lock(program: Pr
     with open_store(store).service_lock():
         assert service()["detail"] == f"process {os.getpid()} holds the service lock and does not answer"
     with program.watch(store) as running:
-        assert service()["detail"] == f"running: process {running.process.pid}"
+        running.settle()
+        assert service()["detail"] == f"process {running.process.pid}, clean"
+        os.kill(running.process.pid, signal.SIGSTOP)
+        try:
+            assert service()["detail"] == f"process {running.process.pid} holds the service lock and does not answer"
+            status = program.json("status", str(store), exits=1)
+        finally:
+            os.kill(running.process.pid, signal.SIGCONT)
+    assert (status["state"], status["reasons"], status["files"]) == ("degraded", ["not_answering"], 1)
+    assert status["backend"]
+    assert status["last_reconcile"] is not None
