@@ -6,10 +6,10 @@ The writer never waits for a command: it publishes its state as ever, and this t
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from indexer.service.beside import Beside
 from indexer.service.jobs import NOT_A_GUARD
 from indexer.service.notifying import document, tell
 from indexer.service.relief import STOPPED
@@ -62,8 +62,10 @@ def _of_run(store: Store, result: RunResult, now: float) -> Iterator[tuple[str, 
             yield name, document(store, "low_mark_unreachable", now, message, **details)
 
 
-class Alerts:
+class Alerts(Beside):
     """Tells of a service that becomes degraded, and of its recovery, while it is entered."""
+
+    _leave_after = LOOK  # a command that runs just now is not waited for
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class Alerts:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        super().__init__(store, "alerts")
         self._service = service
         self._clock = clock
         self._monotonic = monotonic
@@ -83,32 +85,17 @@ class Alerts:
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._backoff = Backoff(FIRST_TRY, LAST_TRY)
         self._not_before = 0.0
-        self._stop = threading.Event()
-        self._adopted = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start the thread."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End; a command that runs just now is not waited for."""
-        self._stop.set()
-        self._adopted.set()
-        self._thread.join(LOOK)
 
     def adopt(self, store: Store) -> None:
         """From now on by this configuration; what failed is tried at once."""
-        self._store = store
         self._not_before = 0.0
         self._backoff.reset()
-        self._adopted.set()
+        super().adopt(store)
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._adopted.wait(None if self._store.config.notify is None else LOOK)  # nobody to tell: nothing to see
-            self._adopted.clear()
+            self._poked.wait(None if self._store.config.notify is None else LOOK)  # nobody to tell: nothing to see
+            self._poked.clear()
             if self._stop.is_set():
                 return
             try:

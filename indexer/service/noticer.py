@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from indexer.enforce.ledger import Ledger
 from indexer.errors import IndexerError
 from indexer.index.queries import Reader
+from indexer.service.beside import Beside
 from indexer.service.noticing import Told, publish_notices, wants_notices
 from indexer.units import show_text
 
@@ -24,36 +24,17 @@ LOOK = 60.0
 """Seconds between two looks of a service at what will be due."""
 
 
-class Noticer:
+class Noticer(Beside):
     """Publishes the notices of a service while it is entered: no run has to wait for a command."""
 
     def __init__(
         self, store: Store, *, ready: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time
     ) -> None:
         """`ready` says whether the index may be gone by."""
-        self._store = store
+        super().__init__(store, "notices")
         self._ready = ready
         self._clock = clock
         self._trouble = ""
-        self._stop = threading.Event()
-        self._poked = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start the thread."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End after the command that runs just now."""
-        self._stop.set()
-        self._poked.set()
-        self._thread.join()
-
-    def adopt(self, store: Store) -> None:
-        """From now on by this policy: a shorter ttl wants notices at once."""
-        self._store = store
-        self._poked.set()
 
     def _run(self) -> None:
         while not self._stop.is_set():

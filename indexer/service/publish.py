@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from indexer.errors import IndexerError
+from indexer.service.beside import Beside
 from indexer.service.jobs import Last, row_of
 from indexer.service.priority import IdlePriority
 from indexer.units import format_duration, show_text
@@ -33,31 +33,19 @@ LOOK = 30.0
 """Seconds after which the age of the copy is looked at again: somebody may have removed it, or set the clock."""
 
 
-class Publisher:
+class Publisher(Beside):
     """Publishes while it is entered. Any thread may ask for `row`."""
 
     def __init__(
         self, store: Store, service: Service, settings: PublishConfig, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._store = store
+        super().__init__(store, "publish")
         self._service = service
         self._settings = settings
         self._clock = clock
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="publish", daemon=True)
         self._last: Last | None = None
         self._trouble = ""
         self._retry = 0.0
-
-    def __enter__(self) -> Self:
-        """Start the thread."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Break off a copy that is being written; the one before it stays."""
-        self._stop.set()
-        self._thread.join()
 
     def row(self) -> dict[str, Any]:
         """Return what `jobs` of `status` says of it."""

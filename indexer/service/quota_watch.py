@@ -8,13 +8,13 @@ A class, or child, of which a run could take nothing is left alone for a while; 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from typing import TYPE_CHECKING, Self
 
 from indexer.errors import BusyError, IndexerError
 from indexer.index.queries import Reader
 from indexer.reports.holdings import holdings
+from indexer.service.beside import Beside
 from indexer.units import show_text
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ FRUITLESS = 300.0
 refused), and all of them after an error."""
 
 
-class QuotaWatch:
+class QuotaWatch(Beside):
     """Works while it is entered. Any thread may `poke`."""
 
     def __init__(
@@ -48,13 +48,10 @@ class QuotaWatch:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`ready` says whether the index may be gone by."""
-        self._store = store
+        super().__init__(store, "quota")
         self._ready = ready
         self._clock = clock
         self._monotonic = monotonic
-        self._poked = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="quota", daemon=True)
         self._not_before = 0.0
         self._pause = PAUSE
         self._barren: dict[Place, float] = {}
@@ -62,39 +59,27 @@ class QuotaWatch:
 
     def __enter__(self) -> Self:
         """Start the thread; what is over its quota already is found by the first look."""
-        self._thread.start()
         self.poke()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let a run end after the files in hand, and wait for it."""
-        self._stopping.set()
-        self._poked.set()
-        self._thread.join()
-
-    def poke(self) -> None:
-        """Say that files have come or grown."""
-        self._poked.set()
+        return super().__enter__()
 
     def adopt(self, store: Store) -> None:
         """From now on by this store's policy; it may be over at once."""
-        self._store = store
         self._not_before = 0.0
         self._barren.clear()
-        self.poke()
+        super().adopt(store)
 
     def _run(self) -> None:
         while True:
             self._poked.wait(self._patience())
-            self._stopping.wait(max(self._not_before - self._monotonic(), 0.0))
-            if self._stopping.is_set():
+            self._stop.wait(max(self._not_before - self._monotonic(), 0.0))
+            if self._stop.is_set():
                 return
             self._poked.clear()
             if not self._ready():
                 self._poked.set()  # nothing is forgotten while the first pass runs
             else:
                 self.look()
-            self._stopping.wait(self._pause)
+            self._stop.wait(self._pause)
 
     def look(self) -> bool:
         """Look, and run where a quota is exceeded and nothing speaks against it; tell whether there was a run."""
@@ -136,7 +121,7 @@ class QuotaWatch:
     def _evict(self, over: set[Place]) -> None:
         from indexer.service.cleanup import Scope, run
 
-        result = run(self._store, self._clock, Scope(), kind="quota", trigger="event", stop=self._stopping.is_set)
+        result = run(self._store, self._clock, Scope(), kind="quota", trigger="event", stop=self._stop.is_set)
         log.info("quota: %d files removed, %d bytes freed", result.files_removed, result.bytes_freed)
         if result.truncated:  # to its oldest part: nobody knows yet what can be taken of the others
             self._poked.set()

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from indexer.errors import BusyError, IndexerError
 from indexer.index.queries import Reader
 from indexer.policy.watermark import shortage
+from indexer.service.beside import Beside
 from indexer.service.current import ledger_to_read
 from indexer.service.room import filesystems, room_of, taken_by
 from indexer.units import show_text
@@ -40,7 +40,7 @@ FRUITLESS = 300.0
 """Seconds after a run that could not: what it met is still there, and what it removed may come free late."""
 
 
-class RoomWatch:
+class RoomWatch(Beside):
     """Works while it is entered."""
 
     def __init__(
@@ -53,32 +53,20 @@ class RoomWatch:
         interval: float = LOOK,
     ) -> None:
         """`ready` says whether the index may be gone by; `interval` is in seconds."""
-        self._store = store
+        super().__init__(store, "room")
         self._ready = ready
         self._clock = clock
         self._monotonic = monotonic
         self._interval = interval
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="room", daemon=True)
         self._not_before = 0.0
-
-    def __enter__(self) -> Self:
-        """Start the thread."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let a run end after the files in hand, and wait for it."""
-        self._stopping.set()
-        self._thread.join()
 
     def adopt(self, store: Store) -> None:
         """From now on by this store's policy; its marks may be lower."""
-        self._store = store
         self._not_before = 0.0
+        super().adopt(store)
 
     def _run(self) -> None:
-        while not self._stopping.wait(self._interval):
+        while not self._stop.wait(self._interval):
             if self._ready():
                 self.look()
 
@@ -128,8 +116,6 @@ class RoomWatch:
     def _relieve(self) -> RunResult:
         from indexer.service.cleanup import Scope, run
 
-        result = run(
-            self._store, self._clock, Scope(), kind="watermark", trigger="watermark", stop=self._stopping.is_set
-        )
+        result = run(self._store, self._clock, Scope(), kind="watermark", trigger="watermark", stop=self._stop.is_set)
         log.info("watermark: %d files removed, %d bytes freed", result.files_removed, result.bytes_freed)
         return result

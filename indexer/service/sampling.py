@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.samples import Sample
 from indexer.errors import IndexerError
 from indexer.index.queries import Reader
+from indexer.service.beside import Beside
 from indexer.service.thrash import note_thrash
 from indexer.units import show_text
 
@@ -43,34 +43,18 @@ def take_sample(store: Store, reader: Reader, ledger: Ledger, now: int, apart: i
     return True
 
 
-class Sampler:
+class Sampler(Beside):
     """Takes the hourly samples of a service while it is entered."""
 
     def __init__(
         self, store: Store, *, ready: Callable[[], bool] = lambda: True, clock: Callable[[], float] = time.time
     ) -> None:
         """`ready` says whether the index may be gone by."""
-        self._store = store
+        super().__init__(store, "samples")
         self._ready = ready
         self._clock = clock
         self._since = int(clock())
         self._trouble = ""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="samples", daemon=True)
-
-    def __enter__(self) -> Self:
-        """Start the thread."""
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End at once."""
-        self._stop.set()
-        self._thread.join()
-
-    def adopt(self, store: Store) -> None:
-        """From now on with this store's classes."""
-        self._store = store
 
     def _run(self) -> None:
         while not self._stop.wait(LOOK):
