@@ -6,14 +6,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from indexer.cli.output import Column
-from indexer.cli.reporting_text import fit
+from indexer.cli.words import fit
 from indexer.units import show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from indexer.cli._common import Cli
-    from indexer.cli.reporting_text import Table
+    from indexer.cli.words import Table
 
 
 def show(cli: Cli, drawn: Table, drop: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from indexer.cli.reporting_text import span, when
+from indexer.cli.words import span, when
 from indexer.policy.reasons import Blocker, Guard, Reason
 from indexer.units import count, format_duration, format_size, format_time, show_text
 

@@ -14,7 +14,7 @@ from indexer.cli._common import Cli, common_options, examples
 from indexer.cli._tables import write_csv
 from indexer.cli.failure import show_failure
 from indexer.cli.reporting import note_older_policy
-from indexer.cli.reporting_text import columns_of
+from indexer.cli.words import columns_of
 from indexer.units import count
 
 if TYPE_CHECKING:

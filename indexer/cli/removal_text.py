@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from indexer.cli.output import Column
-from indexer.cli.reporting_text import when
+from indexer.cli.words import when
 from indexer.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_SOME_FAILED
 from indexer.units import count, format_size, show_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from indexer.cli.reporting_text import Table
+    from indexer.cli.words import Table
 
 SHOWN = 20
 """Rows of a plan that a terminal shows."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from indexer.cli.reporting_text import distance, size
+from indexer.cli.words import distance, size
 from indexer.units import format_time, user_name
 
 Row = Mapping[str, Any]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from indexer.cli.output import Cell, Column
 from indexer.cli.report_columns import Row, Shown, ago, class_, moment, number, owned, plain, rate, sized, text
-from indexer.cli.reporting_text import NEARLY, age, bar, distance, fit, gauge, span, when
+from indexer.cli.words import NEARLY, age, bar, distance, fit, gauge, span, when
 from indexer.units import format_duration, format_time
 
 if TYPE_CHECKING:
-    from indexer.cli.reporting_text import Table
+    from indexer.cli.words import Table
 
 
 def report_table(name: str, rows: Iterable[Row], now: int, *, width: int | None) -> Table:

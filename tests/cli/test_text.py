@@ -10,8 +10,8 @@ from indexer.cli.explaining_text import explain_lines
 from indexer.cli.output import Cell, Column
 from indexer.cli.removal_text import error_lines, exit_code, plan_lines, plan_table, refusal_lines, result_lines
 from indexer.cli.report_tables import report_table
-from indexer.cli.reporting_text import bar, columns_of, gauge, span, when
 from indexer.cli.watching import pass_row
+from indexer.cli.words import bar, columns_of, gauge, span, when
 from indexer.policy.explain import explain
 from indexer.policy.plan import plan
 from indexer.rules import Guards
