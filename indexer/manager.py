@@ -89,6 +89,20 @@ class StorageManager:
         """Return state and figures; the keys of `status --json`. Raises NotScannedError, IndexDatabaseError."""
         return self._there.status()
 
+    def unseen_since(self) -> int | None:
+        """Return when every file was last looked at (Unix seconds), where no service has followed what changed since.
+
+        A quick pass sees the names that came and went since then, not what changed in place: contents, set times. None
+        where a service runs. Raises NotScannedError, IndexDatabaseError.
+        """
+        from indexer.index.queries import Reader
+        from indexer.service.running import service_running
+
+        if service_running(self._store):
+            return None
+        with Reader.open(self._store.index_path) as reader:
+            return int(reader.meta("last_reconcile") or 0)
+
     def usage(self) -> list[dict[str, Any]]:
         """Return one row a class: files, bytes, allocated, oldest, newest, quotas."""
         return self.report("usage")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from indexer.manager import StorageManager
     from indexer.store import Store
 
-__all__ = ["Cli", "Output", "Overrides", "cli_of", "common_options", "confirm_or_refuse", "examples"]
+__all__ = ["Cli", "Output", "Overrides", "cli_of", "common_options", "confirm_or_refuse", "examples", "note_unseen"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -162,3 +162,15 @@ def confirm_or_refuse(question: str, *, yes: bool, dry_run: bool = False) -> Non
         agreed = False
     if not agreed:
         raise RefusedError("not confirmed: nothing was done", guard="answer", remedy="answer y, or add -y")
+
+
+def note_unseen(cli: Cli, manager: StorageManager) -> None:
+    """Where nothing was due: say what a quick pass cannot have seen, and since when."""
+    since = manager.unseen_since()
+    if since:
+        from indexer.units import format_time
+
+        cli.out.note(
+            f"Without a service, what changed in place since {format_time(since)} (contents, times that were set) is"
+            " seen by `indexer scan` only."
+        )

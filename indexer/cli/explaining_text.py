@@ -39,6 +39,8 @@ def _facts(found: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
         yield from _removed(removed, now)
     if kind not in {None, "directory"} or "unit" in found or (found["blockers"] and removed is None):
         yield from _verdict(found["blockers"])
+    for hold in found.get("holds", ()):
+        yield "", _hold(hold, now)
 
 
 def _rule(rule: dict[str, Any]) -> str:
@@ -59,6 +61,14 @@ def _notice(notice: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
     else:
         yield "notice", f"published {when(notice['published'], now)}; wanted {wait}"
         yield "goes", f"from {when(notice['goes_at'], now)} on"
+
+
+def _hold(hold: dict[str, Any], now: int) -> str:
+    """Return whose hold it is, on what, why and for how long."""
+    what = "lease" if hold["kind"] == "lease" else "hold"
+    until = "until it is released" if hold["until"] is None else f"until {when(hold['until'], now)}"
+    why = f": {hold['reason']}" if hold["reason"] else ""
+    return f"{what} of {hold['by']} on {hold['path'] or '.'}, {until}{why}"
 
 
 def _verdict(blockers: Sequence[str]) -> Iterator[tuple[str, str]]:

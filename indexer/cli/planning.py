@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import Cli, common_options, examples
+from indexer.cli._common import Cli, common_options, examples, note_unseen
 from indexer.cli._options import CLASS, NO_SCAN, UNDER, options
 from indexer.cli._paths import DIRECTORY, PATH, subtree
 from indexer.cli._tables import show
@@ -69,6 +69,8 @@ def plan(
         cli.out.streamed("actions", made.rows(), rest)
     else:
         _show_plan(cli, made.as_json(shown=SHOWN), made.now)
+        if not made.actions:
+            note_unseen(cli, manager)
 
 
 def _show_plan(cli: Cli, document: dict[str, Any], now: int) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.cli._common import Cli, common_options, confirm_or_refuse, examples
+from indexer.cli._common import Cli, common_options, confirm_or_refuse, examples, note_unseen
 from indexer.cli._options import CLASS, DRY_RUN, LIMIT, NO_SCAN, UNDER, WAIT, YES, options
 from indexer.cli._paths import DIRECTORY, PATH, subtree
 from indexer.cli.removal_text import error_lines, exit_code, plan_lines, refusal_lines, result_lines
@@ -151,6 +151,8 @@ def _run(
             cli.out.warn(line, style="red")
         for line in refusal_lines(result):
             cli.out.warn(line, style="red")
+        if not (result["files_removed"] or result["refused"]):
+            note_unseen(cli, manager)
     return exit_code(result)
 
 

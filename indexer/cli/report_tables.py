@@ -61,13 +61,18 @@ def _usage_class(row: Row, _now: int) -> str:
     return "(no class)" if row["class"] is None else str(row["class"])
 
 
+def _class_of_sum(row: Row, _now: int) -> str:
+    """A day on which nothing goes has no class."""
+    return str(row["class"]) if row["class"] is not None else "(no class)" if row["files"] else ""
+
+
 def _sums(rows: list[Row]) -> list[Shown]:
     """Sums by whatever they are sums by, each against the largest."""
     most = max((row["allocated"] or 0 for row in rows), default=0) or 1
     total = sum(row["allocated"] or 0 for row in rows) or 1
     by: dict[str, Shown] = {
         "day": Shown("day", lambda row, _now: format_time(row["day"])[:10]),
-        "class": class_(),
+        "class": Shown("class", _class_of_sum),
         "child": Shown("child", lambda row, _now: row["child"] or ""),
         "tier": Shown("tier", lambda row, _now: "(no class)" if row["tier"] is None else row["tier"]),
         "uid": owned(0),
@@ -131,8 +136,14 @@ def _full(row: Row, now: int) -> Cell:
     return Cell("full" if at <= now else f"{format_time(at)[:10]} ({distance(at, now)})", "red" if soon else "")
 
 
+def _grown(row: Row, _now: int) -> str:
+    if row["what"] != "disk":
+        return row["class"] or "(no class)"
+    return "(disk)" if row.get("filesystem") in {None, "."} else f"(disk of {row['filesystem']})"
+
+
 _GROWTH = [
-    Shown("of", lambda row, _now: "(disk)" if row["what"] == "disk" else row["class"] or "(no class)"),
+    Shown("of", _grown),
     sized("allocated", "on disk"),
     rate("in_per_day", "in a day", drop=2),
     rate("out_per_day", "out a day", drop=3),

@@ -42,10 +42,12 @@ def age(at: int | None, now: int) -> str:
 
 
 def distance(at: int | None, now: int) -> str:
-    """Return how far away a moment is: `in 3d`, `2h5m ago`; nothing for None."""
+    """Return how far away a moment is: `in 3d`, `2h5m ago`, `now`; nothing for None."""
     if at is None:
         return ""
-    return f"in {span(at - now)}" if at >= now else f"{span(now - at)} ago"
+    if at == now:
+        return "now"
+    return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
 
 
 def when(at: int | None, now: int) -> str:

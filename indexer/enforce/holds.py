@@ -6,7 +6,7 @@ from typing import Any
 
 from indexer.enforce.database import Database
 from indexer.enforce.protection import Protection
-from indexer.enforce.rows import Hold, path_columns, path_of
+from indexer.enforce.rows import Hold, Protector, path_columns, path_of
 
 
 class Holds(Database):
@@ -63,6 +63,26 @@ class Holds(Database):
     def end_lease(self, lease: int) -> None:
         """Give a lease back."""
         self._write(lambda connection: connection.execute("DELETE FROM lease WHERE id = ?", (lease,)))
+
+    def protecting(self, path: bytes, now: float) -> list[Protector]:
+        """Return the holds and leases in force that keep `path`, and those on something below it, by path."""
+        below, found = path + b"/", []
+        for hold in self.holds(now):
+            if hold.kind == "glob":
+                keeps = Protection((), [hold.path]).blocker(path) is not None
+            else:
+                keeps = (
+                    hold.path.startswith(below)
+                    or Protection([(hold.path, hold.kind == "tree", "held")]).blocker(path) is not None
+                )
+            if keeps:
+                found.append(Protector(hold.kind, hold.path, hold.by, hold.reason, hold.until))
+        leases = self._query("SELECT path, path_bytes, holder, expires FROM lease WHERE expires > ?", (int(now),))
+        for text, exact, holder, expires in leases:
+            leased = path_of(text, exact)
+            if leased.startswith(below) or Protection([(leased, True, "leased")]).blocker(path) is not None:
+                found.append(Protector("lease", leased, holder, "", expires))
+        return found
 
     def protection(self, now: float) -> Protection:
         """Return the holds and leases in force at `now`, ready for many look-ups."""

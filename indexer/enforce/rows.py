@@ -294,3 +294,15 @@ class Hold(NamedTuple):
     reason: str
     by: str
     created: int
+
+
+class Protector(NamedTuple):
+    """One hold, or lease, that keeps something, and whose it is."""
+
+    kind: str
+    """file | tree | glob | lease."""
+    path: bytes
+    by: str
+    reason: str
+    until: int | None
+    """Unix seconds; None: until it is released."""

@@ -71,8 +71,8 @@ def _refusal(name: str | None, concerned: int, recent: int, base: int, fraction:
     key = "max_fraction in [guards]" if name is None else "max_fraction of the class"
     return Refusal(
         Guard.MAX_FRACTION,
-        f"{whose}{concerned:,} of {base:,} files would go{before}, {concerned / base:.3g} of the store: more than"
-        f" max_fraction = {fraction:g}",
+        f"{whose}{concerned:,} of {base:,} files would go{before}, {concerned / base * 100:.3g} % of the store: more"
+        f" than max_fraction = {fraction:g}",
         f"look at `indexer plan`; if it is what you want, raise {key}, or go in steps: expire with --class, --under or"
         " --limit",
     )

@@ -21,6 +21,7 @@ from indexer.units import text_of
 
 if TYPE_CHECKING:
     from indexer.enforce.ledger import Ledger
+    from indexer.enforce.rows import Protector
     from indexer.records import IndexedFile
     from indexer.store import Store
 
@@ -31,7 +32,9 @@ def explain(store: Store, path: bytes, now: int) -> dict[str, Any]:
     """Explain `path` (relative to the root) at `now` (Unix seconds); the keys of `explain --json`.
 
     `kind` is file, symlink, other or directory, None for what is not in the index; its class is told all the same.
-    `removed` is the last action that took a file at this path away, also when it came back or was made anew.
+    `holds` are the holds and leases in force that keep it, or something below it: `kind` (file, tree, glob, lease),
+    `path`, `by`, `reason`, `until`. `removed` is the last action that took a file at this path away, also when it came
+    back or was made anew.
     Raises NotScannedError, IndexDatabaseError, LedgerError.
     """
     classifier = Classifier(store.config.classes, store.config.store.ignore)
@@ -51,10 +54,15 @@ def explain(store: Store, path: bytes, now: int) -> dict[str, Any]:
             else:
                 found = _absent(classifier, path, protection)
         removed = None if ledger is None else _removed(ledger, path)
+        holds = [] if ledger is None else [_protector(one) for one in ledger.protecting(path, now)]
     finally:
         if ledger is not None:
             ledger.close()
-    return {"path": text_of(path), **found, "removed": removed}
+    return {"path": text_of(path), **found, "holds": holds, "removed": removed}
+
+
+def _protector(one: Protector) -> dict[str, Any]:
+    return {**one._asdict(), "path": text_of(one.path)}
 
 
 def _file(

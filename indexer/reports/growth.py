@@ -10,8 +10,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from indexer.reports.reading import open_ledger
+from indexer.store.filesystems import filesystems
+from indexer.syscalls.beneath import O_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from indexer.enforce.ledger import Ledger
     from indexer.index.queries import Reader
     from indexer.rules import Rule
@@ -28,10 +32,11 @@ FAR = 10 * 365 * DAY
 def growth_rows(
     store: Store, reader: Reader, now: int, *, within: int = WINDOW, class_name: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return one row a class and one for the root's filesystem (`what` is class or disk); rates are bytes a day.
+    """Return one row a class and one for each filesystem of the store (`what` is class or disk); rates are bytes a day.
 
-    `limit` is what a class or disk can hold, `full_at` (Unix seconds) when it does at this rate; None: never, no
-    limit, or not enough samples yet.
+    `filesystem` names the disk (".": the root's), None for classes. A disk's rates are those of the classes that lie
+    wholly on it; None where another class may lie on it in part. `limit` is what a class or disk can hold, `full_at`
+    (Unix seconds) when it does at this rate; None: never, no limit, or not enough samples yet.
     """
     ledger = open_ledger(store)
     if ledger is None:
@@ -47,8 +52,8 @@ def growth_rows(
         for name in [*names, *([None] if None in totals else [])]
         if class_name in {None, name}
     ]
-    if class_name is None and not store.config.store.filesystems:
-        rows.append(_disk(store, rates, now))
+    if class_name is None:
+        rows += _disks(store, rates, now)
     return rows
 
 
@@ -95,19 +100,49 @@ def _limit(rules: dict[str, Rule], name: str | None) -> int | None:
     return rule.quota.high
 
 
-def _disk(store: Store, rates: dict[str | None, _Rate], now: int) -> dict[str, Any]:
-    """Return the row of the root's filesystem; what others than the store write on it is not known."""
+def _disks(store: Store, rates: dict[str | None, _Rate], now: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for each filesystem of the store; what others than the store write on it is not known."""
+    names = tuple(name.strip("/") for name in store.config.store.filesystems)
+    rules = {rule.name: rule for rule in store.config.classes}
+    placed = {name: _places(rules.get(name) if name is not None else None, names) for name in rates}
     try:
-        found = os.statvfs(store.root_bytes)
+        root_fd = os.open(store.root_bytes, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return _row("disk", None, None, None, None, now)
-    used = (found.f_blocks - found.f_bfree) * found.f_frsize
-    total = sum(rates.values(), _Rate(0, 0, DAY)) if rates else None
-    return _row("disk", None, used, total, used + found.f_bavail * found.f_frsize, now)
+        yield _row("disk", None, None, None, None, now, ".")
+        return
+    try:
+        for name, fd in filesystems(names, root_fd):
+            found = os.fstatvfs(fd)
+            used = (found.f_blocks - found.f_bfree) * found.f_frsize
+            mine = [rate for kind, rate in rates.items() if placed[kind] == {name}]
+            known = bool(rates) and all(places == {name} or name not in places for places in placed.values())
+            total = sum(mine, _Rate(0, 0, DAY)) if known else None
+            yield _row("disk", None, used, total, used + found.f_bavail * found.f_frsize, now, name or ".")
+    finally:
+        os.close(root_fd)
+
+
+def _places(rule: Rule | None, names: Sequence[str]) -> set[str]:
+    """Return the filesystems ("": the root's) that files of a class may lie on."""
+    own = rule.own_directories if rule is not None else ()
+    if rule is None or len(own) < len(rule.match):  # anywhere
+        return {"", *names}
+    found = set()
+    for directory in own:
+        path = os.fsdecode(directory)
+        found |= {name for name in names if name.startswith(path + "/") or not path}
+        found.add(next((name for name in names if path == name or path.startswith(name + "/")), ""))
+    return found
 
 
 def _row(
-    what: str, name: str | None, allocated: int | None, rate: _Rate | None, limit: int | None, now: int
+    what: str,
+    name: str | None,
+    allocated: int | None,
+    rate: _Rate | None,
+    limit: int | None,
+    now: int,
+    filesystem: str | None = None,
 ) -> dict[str, Any]:
     came, gone = (None, None) if rate is None else (rate.came_daily, rate.gone_daily)
     net = None if came is None or gone is None else came - gone
@@ -126,4 +161,5 @@ def _row(
         "net_per_day": net,
         "limit": limit,
         "full_at": full_at,
+        "filesystem": filesystem,
     }

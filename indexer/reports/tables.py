@@ -15,7 +15,7 @@ from indexer.reports.reading import directory_below, open_ledger, open_views
 from indexer.reports.stale import UNUSED, stale_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from indexer.index.queries import Reader
     from indexer.store import Store
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _FLAGS = {"class_name": "--class"}
-WEEK = 7 * 86_400
+DAY = 86_400
+WEEK = 7 * DAY
 TOP = 20
 
 
@@ -153,15 +154,29 @@ def expiring(
     class_name: str | None = None,
     top: int | None = None,
 ) -> list[Row]:
-    """Return what is due now or `within` so many seconds, the soonest first; with `by`, sums, the largest first."""
+    """Return what is due now or `within` so many seconds, the soonest first; with `by`, sums, the largest first.
+
+    By day it is a calendar: a day on which nothing goes is a row of zeros, of no class.
+    """
     if by is not None and by not in get_args(By):
         raise UsageError(f"what expires cannot be shown by {by!r}", remedy=f"by {', '.join(get_args(By))}")
     below = directory_below(source.reader, under)
-    return list(
-        questions.expiring(
-            source.reader, before=source.now + within, class_name=class_name, below=below, by=by, top=top
-        )
+    before = source.now + within
+    calendar = by == "day"
+    rows = questions.expiring(
+        source.reader, before=before, class_name=class_name, below=below, by=by, top=None if calendar else top
     )
+    return _calendar(rows, source.now, before)[:top] if calendar else list(rows)
+
+
+def _calendar(rows: Iterable[Row], now: int, before: int) -> list[Row]:
+    """Return sums by day, in order, with those days from now on that have none."""
+    found = list(rows)
+    nothing = {"class": None, "files": 0, "bytes": 0, "allocated": 0, "first": None}
+    days = {row["day"] for row in found}
+    first = now // DAY * DAY
+    found += [{"day": day, **nothing} for day in range(first, before, DAY) if day not in days]
+    return sorted(found, key=lambda row: (row["day"], row["class"] or ""))
 
 
 def largest(

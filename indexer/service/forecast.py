@@ -37,7 +37,8 @@ def foretell(
     from indexer.policy.shelf import sequence_of
     from indexer.policy.watermark import shortage
     from indexer.service.outlook import Outlook
-    from indexer.service.room import filesystems, room_of, taken_by
+    from indexer.service.room import room_of, taken_by
+    from indexer.store.filesystems import filesystems
 
     rooms: list[tuple[str, Room]] = []
     root_fd = store.open_root()

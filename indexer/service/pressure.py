@@ -15,7 +15,8 @@ from indexer.policy.quota import Used
 from indexer.policy.watermark import Room, Shortage, disappoints, shortage
 from indexer.service.giving_way import oldest_trash, plan_relief
 from indexer.service.relief import Relief
-from indexer.service.room import ROUNDS, filesystems, room_of, taken_by
+from indexer.service.room import ROUNDS, room_of, taken_by
+from indexer.store.filesystems import filesystems
 from indexer.syscalls.sync import sync_filesystem
 
 if TYPE_CHECKING:

@@ -6,31 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from indexer.policy.watermark import Room
-from indexer.syscalls.beneath import O_PATH, open_beneath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from indexer.enforce.ledger import Ledger
     from indexer.index.queries import Reader
     from indexer.rules import Watermark
 
 ROUNDS = 5
 """Plans that are made for one shortage, at most."""
-
-
-def filesystems(names: Sequence[str], root_fd: int) -> Iterator[tuple[str, int]]:
-    """Yield (name, descriptor) of each filesystem of a store, the root's ("") first; one that is not there is not."""
-    yield "", root_fd
-    for name in names:
-        try:
-            fd = open_beneath(root_fd, os.fsencode(name).strip(b"/"), O_PATH, cross=True)
-        except OSError:
-            continue  # not there now: nothing of it is touched, and the run has said so
-        try:
-            yield name, fd
-        finally:
-            os.close(fd)
 
 
 def taken_by(mark: Watermark, reader: Reader, ledger: Ledger | None) -> int | None:

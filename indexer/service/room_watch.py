@@ -20,7 +20,8 @@ from indexer.index.queries import Reader
 from indexer.policy.watermark import shortage
 from indexer.service.beside import Beside
 from indexer.service.current import ledger_to_read
-from indexer.service.room import filesystems, room_of, taken_by
+from indexer.service.room import room_of, taken_by
+from indexer.store.filesystems import filesystems
 from indexer.units import show_text
 
 if TYPE_CHECKING:

@@ -153,7 +153,7 @@ def test_any_sums_as_a_table() -> None:
     ]
     drawn = report_table("expiring", rows, NOW, width=None)
     assert titles(drawn) == ["class", "files", "on disk", "share", "first expires"]
-    assert cells(drawn)[0] == ["(no class)", "1,000", "2.0 KiB", "80.0%", "2027-01-15T08:00:00Z (in 0s)"]
+    assert cells(drawn)[0] == ["(no class)", "1,000", "2.0 KiB", "80.0%", "2027-01-15T08:00:00Z (now)"]
     assert [line[4] for line in cells(report_table("expiring", rows, NOW, width=200))] == ["█" * 10, "██▌"]
     assert report_table("expiring", [], NOW, width=None)[1] == []
 
@@ -188,7 +188,7 @@ def test_a_plan_in_words() -> None:
 def test_a_refusal_in_words() -> None:
     """Which guard, why, and what to do."""
     lines = list(refusal_lines(planned(Guards(max_fraction=0.1, min_files=0), 8)))
-    assert lines[0] == "Refused (max_fraction): 1 of 1 files would go, 1 of the store: more than max_fraction = 0.1"
+    assert lines[0] == "Refused (max_fraction): 1 of 1 files would go, 100 % of the store: more than max_fraction = 0.1"
     assert lines[1].startswith("  look at `indexer plan`;")
     assert list(refusal_lines(planned(Guards(), 8))) == []
 

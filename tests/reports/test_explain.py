@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer.cli.explaining_text import explain_lines
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.rows import Ending, Intent, path_columns
 from indexer.reports.explain import explain
@@ -53,6 +54,7 @@ def test_a_file_by_access(store: Store) -> None:
         "links": 1,
         "uid": 1000,
         "times": {"mtime": at, "atime": at, "used_at": NOW - DAY, "ctime": at, "btime": at, "first_seen": at},
+        "holds": [],
         "removed": None,
     }
 
@@ -98,11 +100,25 @@ def test_an_ignored_path(tmp_path: Path) -> None:
 
 
 def test_holds_and_leases_come_first(store: Store) -> None:
-    """A hold on a tree covers the file."""
+    """A hold on a tree covers the file; whose each is, why and until when is told, leases and globs too."""
     with Ledger.open(store.ledger_path, ballast=False) as ledger:
         ledger.add_hold(b"uploads", "tree", until=None, reason="review", by="alice", now=NOW)
-    assert explain(store, b"uploads/old.MOV", NOW)["blockers"] == ["held"]
-    assert explain(store, b"uploads", NOW)["blockers"] == ["held"]
+        ledger.add_hold(b"*.MOV", "glob", until=NOW + 9, reason="", by="bob", now=NOW)
+        ledger.add_hold(b"uploads/old.MOV", "file", until=NOW - 1, reason="over", by="eve", now=NOW - 9)
+        ledger.add_hold(b"frames", "tree", until=None, reason="other", by="eve", now=NOW)
+        ledger.add_lease(b"uploads/old.MOV", "job 7", expires=NOW + 60, now=NOW)
+    review = {"kind": "tree", "path": "uploads", "by": "alice", "reason": "review", "until": None}
+    movies = {"kind": "glob", "path": "*.MOV", "by": "bob", "reason": "", "until": NOW + 9}
+    lease = {"kind": "lease", "path": "uploads/old.MOV", "by": "job 7", "reason": "", "until": NOW + 60}
+    found = explain(store, b"uploads/old.MOV", NOW)
+    assert found["blockers"] == ["held"]
+    assert found["holds"] == [movies, review, lease]
+    said = [line.strip() for line in explain_lines(found, NOW)]
+    assert "hold of alice on uploads, until it is released: review" in said
+    assert any(line.startswith("lease of job 7 on uploads/old.MOV, until ") for line in said)
+    found = explain(store, b"uploads", NOW)
+    assert (found["blockers"], found["holds"]) == (["held"], [review, lease])
+    assert explain(store, b"outputs/final.mp4", NOW)["holds"] == []
 
 
 @pytest.mark.parametrize("path", [b"uploads/gone.mov", b"uploads/gone\xff\n.mov"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +88,29 @@ def test_without_a_ledger_nothing_is_extrapolated(tmp_path: Path) -> None:
     """Usage is there, rates are not."""
     rows = growth(media_store(tmp_path))
     assert {row["in_per_day"] for row in rows.values()} == {None}
+
+
+def test_each_filesystem_of_the_store_is_a_row(tmp_path: Path, mount: Callable[..., Path]) -> None:
+    """Its own size, and the rates of the classes that lie on it alone; unknown where another class may lie on it."""
+    store: Any = replace(media_store(tmp_path), root_bytes=os.fsencode(tmp_path))  # type: ignore[call-arg]
+    place = mount("tmpfs", size=8)
+    outer = os.fspath(place.relative_to(tmp_path))
+    there = Rule("there", (f"{outer}/**",), ttl=DAY)
+    with Ledger.open(store.ledger_path) as ledger:
+        ledger.add_samples([Sample(NOW - 10 * DAY, name, 0, 0, 1000) for name in ("here", "there")])
+
+    def disks(*rules: Rule) -> dict[str, Any]:
+        config = replace(store.config, classes=rules, store=replace(store.config.store, filesystems=(outer,)))
+        rows = report(replace(store, config=config), "growth", NOW)
+        return {row["filesystem"]: row for row in rows if row["what"] == "disk"}
+
+    found = disks(Rule("here", ("uploads/**",), ttl=DAY), there)
+    assert found.keys() == {".", outer}
+    assert found[outer]["limit"] == 8 * 2**20
+    assert {row["net_per_day"] for row in found.values()} == {-100}
+    mixed = disks(Rule("here", ("**",), ttl=DAY), there)
+    assert {row["net_per_day"] for row in mixed.values()} == {None}
+    assert mixed[outer]["allocated"] == found[outer]["allocated"]
 
 
 def test_samples_are_taken_now_and_then(tmp_path: Path) -> None:

@@ -148,7 +148,13 @@ def test_expiring_by_day(store: Store) -> None:
     """A calendar of what goes, in days of UTC."""
     rows = report(store, "expiring", NOW, within=7 * DAY, by="day")
     assert column(rows, "day") == sorted(column(rows, "day"))
-    assert all(row["day"] % DAY == 0 and row["day"] <= row["first"] < row["day"] + DAY for row in rows)
+    found = [row for row in rows if row["files"]]
+    assert all(row["day"] % DAY == 0 and row["day"] <= row["first"] < row["day"] + DAY for row in found)
+    ahead = range(NOW // DAY * DAY, NOW + 7 * DAY, DAY)
+    assert {row["day"] for row in rows} == {row["day"] for row in found} | set(ahead)
+    assert len(found) < len(rows)
+    assert all(row["class"] is None and row["first"] is None for row in rows if not row["files"])
+    assert report(store, "expiring", NOW, within=7 * DAY, by="day", top=2) == rows[:2]
 
 
 def test_largest(store: Store) -> None:

@@ -47,6 +47,7 @@ def figures(store: Store, now: int) -> dict[str, Any]:
             "calendar": [
                 {"day": row["day"], "class": row["class"], "files": row["files"], "allocated": row["allocated"]}
                 for row in expiring(source, within=CALENDAR * DAY, by="day")
+                if row["files"]
             ],
             "growth": _growth(reader.connection, now),
             "largest": largest(source),
