@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.cli.words import span, when
 from indexer.policy.reasons import Blocker, Guard, Reason
-from indexer.units import count, format_duration, format_size, format_time, show_text
+from indexer.units import count, format_duration, format_size, format_time, show_text, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +24,8 @@ def _facts(found: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
     if kind == "directory":
         yield "contains", f"{count(found['files'])}, {format_size(found['bytes'])}"
     elif kind is not None:
-        yield kind, f"{format_size(found['bytes'])}, {format_size(found['allocated'])} on disk, owner {found['uid']}"
+        size, allocated = format_size(found["bytes"]), format_size(found["allocated"])
+        yield kind, f"{size}, {allocated} on disk, owner {user_name(found['uid'])}"
     yield "class", "none" if rule is None else f"{rule['class']} (tier {found['tier']}): {_rule(rule)}"
     if found["clock_at"] is not None:
         clocks = ", ".join(f"{name} {format_time(at)}" for name, at in found["clocks"].items())

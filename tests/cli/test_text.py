@@ -241,12 +241,12 @@ def test_an_explanation_in_words() -> None:
     """The path on one line, the class and its rule, the clock, the date, and what stands in the way."""
     file = indexed("cache/a\nb", CLASSIFIER, mtime=NOW - 9 * DAY, atime=NOW - DAY)
     found = explain(file, RULES[1], aged=True, now=NOW).as_json()
-    facts = {"path": "cache/a\nb", "kind": "file", "bytes": 10, "allocated": 4096, "uid": 5, "removed": None}
+    facts = {"path": "cache/a\nb", "kind": "file", "bytes": 10, "allocated": 4096, "uid": 4_000_000, "removed": None}
     first_seen = "first_seen 2027-01-06T08:00:00Z"
     clocks = f"mtime 2027-01-06T08:00:00Z, atime 2027-01-14T08:00:00Z, {first_seen}"
     assert list(explain_lines({**facts, **found}, NOW)) == [
         "cache/a\\nb",
-        "  file       10 Bytes, 4.0 KiB on disk, owner 5",
+        "  file       10 Bytes, 4.0 KiB on disk, owner 4000000",
         "  class      cache (tier hot): cache/**, trash 3d after mtime and atime, not before its arrival",
         f"  clock      2027-01-14T08:00:00Z, 1d ago; youngest of {clocks}",
         "  expires    2027-01-17T08:00:00Z (in 2d)",

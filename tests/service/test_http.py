@@ -133,6 +133,7 @@ def test_metrics_have_figures_and_no_path(running: tuple[Service, Web], store: S
     assert found['indexer_removed_files_total{kind="cleanup"}'] == 3
     assert found['indexer_last_success_timestamp_seconds{kind="cleanup"}'] > 1_700_000_000
     printed = samples(program.run("metrics", store.root).stdout)
+    assert samples(program.json("metrics", store.root)["text"]).keys() == printed.keys()
     assert printed.keys() == found.keys()
 
 
