@@ -14,8 +14,6 @@ from tests.trees import Seen, directories, walk
 
 ALL = ("kind", "size", "mtime", "allocated", "links", "mode", "uid", "gid", "inode")
 """What a row and a plain walk both know."""
-WITHOUT_LINKS = tuple(column for column in ALL if column != "links")
-"""For histories in which a file has names outside the store: adding or removing one raises no event inside."""
 
 _KINDS = {stat.S_IFREG: "file", stat.S_IFLNK: "symlink"}
 

@@ -60,12 +60,12 @@ def test_the_installed_command_is_the_wheels(installed: Program, wheel: Path) ->
 
 
 def test_a_store_lives_its_whole_life_on_the_installed_wheel(installed: Program, tmp_path: Path) -> None:
-    """init, scan, watch, settle, plan, report, sql: databases are made and migrated by what the wheel brought."""
+    """init, scan, watch, settle, plan, report, metrics: what they need was made, migrated or brought by the wheel."""
     store = tmp_path / "store"
     make(store, {"uploads": {"new.mp4": b"new", "old.mp4": File(b"old", mtime=1_000_000_000)}})
     assert installed.json("init", store, "--profile", "media")["classes"]
     assert installed.json("scan", store)["files"] == 2
-    with installed.watch(store) as service:
+    with installed.watch(store, "--http", f"unix:{tmp_path}/http.sock") as service:
         make(store, {"frames": {"job-1": {"frames_000001.jpg": b"picture"}}})
         service.settle()
         assert installed.differences(store) == {}
@@ -73,3 +73,4 @@ def test_a_store_lives_its_whole_life_on_the_installed_wheel(installed: Program,
     assert installed.json("plan", store)["refused"] is None
     assert installed.json("-C", store, "report", "usage")["rows"]
     assert installed.json("expire", store, "--dry-run")["dry_run"] is True
+    assert "indexer_files{" in installed.run("metrics", store).stdout
