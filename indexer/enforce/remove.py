@@ -72,10 +72,6 @@ class Remover:
         """A rename into the trash found no room for one more name."""
         return self._one_by_one
 
-    def settled(self) -> None:
-        """Return when all that was destroyed has given its blocks back."""
-        self._reaper.drain()
-
     @property
     def directories(self) -> Directories:
         """The directories of this run, for those who remove empty ones."""

@@ -29,7 +29,13 @@ BUSY_SECONDS = 30
 _READONLY = 8
 """SQLITE_READONLY: here it is SQLITE_READONLY_ROLLBACK, a journal that a crash left behind."""
 
-PRAGMAS = {"journal_mode": "truncate", "synchronous": "full", "foreign_keys": "off", "temp_store": "memory"}
+PRAGMAS = {
+    "journal_mode": "truncate",
+    "synchronous": "full",
+    "foreign_keys": "off",
+    "temp_store": "memory",
+    "cache_size": -8192,
+}
 """No WAL: on a full btrfs its shared memory ends the process (SIGBUS), and the ledger is written on full disks."""
 
 

@@ -22,11 +22,11 @@ from indexer.syscalls.sync import sync_filesystem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from indexer.enforce.account import Rows
     from indexer.enforce.ledger import Ledger
     from indexer.enforce.pin import Recheck
     from indexer.enforce.result import RunResult
     from indexer.enforce.rows import Action
-    from indexer.enforce.run import Rows
     from indexer.index.queries import Reader
     from indexer.policy.plan import Plan
     from indexer.rules import Watermark
