@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -152,6 +151,8 @@ def _destroy(places: Places, action: Action) -> int:
     if (st.inode, st.btime_ns) != action.identity and not place.overlay:
         raise OSError(116, "the object in the trash is not the one that was put there")
     if stat.S_ISDIR(st.mode):  # one that went in one piece and could not come back
+        import shutil  # loads what unpacks archives, too
+
         shutil.rmtree(name, dir_fd=trash_fd)
         return 0
     os.unlink(name, dir_fd=trash_fd)

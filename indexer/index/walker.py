@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
@@ -81,6 +80,8 @@ class Walker:
             "w.serve(int(sys.argv[1]), dict(tuple(map(int, each.split(':'))) for each in sys.argv[2:]))"
         )
         mounts = [f"{filesystem.id}:{filesystem.fd}" for filesystem in present]
+        import subprocess  # only passes over the tree want it
+
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-I", "-S", "-c", program, str(fds[0]), *mounts],
             stdin=subprocess.PIPE,

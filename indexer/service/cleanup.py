@@ -19,15 +19,11 @@ from indexer.enforce.trash import PurgeResult, purge_trash
 from indexer.errors import BusyError, IndexerError
 from indexer.index.queries import Reader
 from indexer.policy.classes import Classifier
-from indexer.scan import quick_scan
-from indexer.service.alerts import alert_of_run
 from indexer.service.current import Current, ledger_to_read, settle
 from indexer.service.emptied import long_empty
 from indexer.service.forecast import foretell
 from indexer.service.full_disk import index_anyway, index_to_read
-from indexer.service.noticing import Told, publish_notices, wants_notices
 from indexer.service.planning import Scope, attributes_of, blockers_of, decide_all, notices_of
-from indexer.service.pressure import Relieving
 from indexer.service.relief import Relief, merged
 from indexer.service.running import service_running
 from indexer.service.sampling import take_sample
@@ -87,7 +83,10 @@ def run(
     )
     if dry_run or result.skipped:
         return result
-    alert_of_run(store, result, clock())
+    if store.config.notify is not None:
+        from indexer.service.alerts import alert_of_run
+
+        alert_of_run(store, result, clock())
     return replace(result, notices=_afterwards(store, clock, stop))
 
 
@@ -96,19 +95,33 @@ def _afterwards(store: Store, clock: Callable[[], float], stop: Callable[[], boo
 
     What fails is said, and is no failure of the run.
     """
-    publish = wants_notices(store.config) and not service_running(store)
+    publish = _publishes(store)
     try:
         with store.run_lock(), Ledger.open(store.ledger_path) as ledger:
             archive_runs(store, ledger, int(clock()), stop=stop)
             if publish:
+                from indexer.service.noticing import publish_notices
+
                 with Reader.open(store.index_path) as reader:
                     return publish_notices(store, reader, ledger, clock, stop=stop).as_json()
     except BusyError:
         return None  # another run has begun, which does the same
     except (IndexerError, OSError) as error:
         log.warning("after the run: %s", show_text(str(error)))
-        return Told(failed=str(error)).as_json() if publish else None
+        if publish:
+            from indexer.service.noticing import Told
+
+            return Told(failed=str(error)).as_json()
     return None
+
+
+def _publishes(store: Store) -> bool:
+    """Say whether notices are wanted, and nobody else publishes them."""
+    if store.config.notify is None:
+        return False
+    from indexer.service.noticing import wants_notices
+
+    return wants_notices(store.config) and not service_running(store)
 
 
 def _run(
@@ -159,6 +172,8 @@ def _run(
         again = rechecker(classifier, heard=_heard(current))
 
         def relieve() -> list[Relief]:
+            from indexer.service.pressure import Relieving
+
             return Relieving(
                 store,
                 current.reader,
@@ -206,6 +221,8 @@ def _run(
             index_age_seconds=current.age_seconds,
         )
         if index is not None and result.directories_removed:
+            from indexer.scan import quick_scan
+
             quick_scan(index, clock)
         result = replace(
             result,

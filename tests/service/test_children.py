@@ -14,23 +14,11 @@ import pytest
 from indexer import StorageManager
 from indexer.store import initialise_store
 from tests.program import Program
+from tests.service.policies import aged, enforced
 from tests.waiting import until
 
 DAY = 86_400
-CONFIGURATION = """
-[store]
-mode = "enforce"
-[guards]
-max_fraction = 1
-[[class]]
-name = "jobs"
-match = ["jobs/**"]
-exclude = ["**/.keep"]
-unit = "child"
-ttl = "30d"
-arrival_floor = false
-min_age = "1h"
-"""
+CONFIGURATION = enforced(aged("jobs", exclude=["**/.keep"], unit="child", min_age="1h"))
 QUOTA = CONFIGURATION + 'action = "delete"\nquota = { high = "100KiB", low = "60KiB", order = "ORDER" }\n'
 FILES = {
     "old/frame.jpg": 40, "old/sub/frame.jpg": 35, "mixed/a": 90, "mixed/b": 2, "kept/a": 50, "kept/.keep": 50,

@@ -11,39 +11,22 @@ from indexer.service.quota_watch import COOL, FRUITLESS, QuotaWatch
 from indexer.service.schedule import Schedule
 from indexer.store import open_store
 from tests.program import Program
+from tests.service.policies import aged, enforced, kept
 from tests.waiting import until
 
 MIB = 2**20
-CONFIGURATION = """
-[store]
-mode = "enforce"
-[guards]
-max_fraction = 1
-[[class]]
-name = "cache"
-match = ["cache/**"]
-ttl = "30d"
-arrival_floor = false
-min_age = "1h"
-action = "ACTION"
-quota = { high = "5MiB", low = "3MiB", order = "ORDER" }
-[[class]]
-name = "users"
-match = ["users/**"]
-ttl = "30d"
-arrival_floor = false
-action = "delete"
-quota = { high = "2MiB", per = "child" }
-[[class]]
-name = "outputs"
-match = ["outputs/**"]
-quota = "1MiB"
-"""
 
 
 def store(root: Path, *, order: str = "clock", action: str = "trash") -> None:
     """Make a tree that is over each of its quotas: `age` in days is the last digit of a name, `size` the first."""
-    (root / "indexer.toml").write_text(CONFIGURATION.replace("ORDER", order).replace("ACTION", action))
+    quota = {"high": "5MiB", "low": "3MiB", "order": order}
+    (root / "indexer.toml").write_text(
+        enforced(
+            aged("cache", min_age="1h", action=action, quota=quota),
+            aged("users", min_age=None, action="delete", quota={"high": "2MiB", "per": "child"}),
+            kept("outputs", quota="1MiB"),
+        )
+    )
     for name in ("cache/1-5", "cache/2-4", "cache/1-3", "cache/2-2", "cache/1-0", "users/alice/1-3",
                  "users/alice/x/2-2", "users/bob/2-9", "outputs/3-9"):  # fmt: skip
         path = root / name

@@ -12,30 +12,12 @@ from indexer.manager import StorageManager
 from indexer.service.metrics import metrics_text
 from indexer.service.thrash import note_thrash
 from indexer.store import initialise_store
+from tests.service.policies import aged, enforced
 
 DAY = 86_400
-CONFIG = """
-[store]
-mode = "enforce"
-[guards]
-max_fraction = 1
-[ledger]
-thrash = "6h"
-[[class]]
-name = "cache"
-match = ["cache/**"]
-ttl = "30d"
-arrival_floor = false
-min_age = "0s"
-quota = { files = 2 }
-[[class]]
-name = "temp"
-match = ["temp/**"]
-ttl = "1d"
-arrival_floor = false
-min_age = "0s"
-quota = { files = 100 }
-"""
+CONFIG = enforced(
+    aged("cache", quota={"files": 2}), aged("temp", ttl="1d", quota={"files": 100}), ledger={"thrash": "6h"}
+)
 
 
 def put(path: Path, age: float) -> None:

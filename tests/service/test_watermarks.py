@@ -12,32 +12,12 @@ from typing import Any
 import pytest
 
 from tests.program import Program
+from tests.service.policies import aged, enforced, kept
 
 MIB = 2**20
-CONFIGURATION = """
-[store]
-mode = "enforce"
-[guards]
-max_fraction = 1
-[[class]]
-name = "uploads"
-match = ["uploads/**"]
-ttl = "30d"
-min_age = "0s"
-arrival_floor = false
-[[class]]
-name = "temp"
-match = ["temp/**"]
-ttl = "30d"
-min_age = "0s"
-arrival_floor = false
-[[class]]
-name = "outputs"
-match = ["outputs/**"]
-[watermark]
-MARK
-order = ["temp", "uploads"]
-"""
+CONFIGURATION = (
+    enforced(aged("uploads"), aged("temp"), kept("outputs")) + '[watermark]\nMARK\norder = ["temp", "uploads"]\n'
+)
 SPACE = "space = { high = 0.80, low = 0.60 }"
 
 
