@@ -84,8 +84,10 @@ class Reaper:
 
     def _work(self) -> None:
         while (fds := self._queue.get()) is not None:
-            _close(fds)
-            self._room.release()
+            try:
+                _close(fds)
+            finally:
+                self._room.release()
 
 
 def _close(fds: Sequence[int]) -> None:

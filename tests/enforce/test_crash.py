@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from indexer.enforce import hooks
+from indexer.enforce import hooks, reaper
 from tests.enforce.arena import NOW, UPLOADS, Arena, Staged, digest
 from tests.enforce.promise import kept
 
@@ -91,6 +91,32 @@ def test_removal_cut_off_anywhere(tmp_path: Path) -> None:
         arena.restore([b""])
         assert arena.contents() == trashed
     assert windows > 50
+
+
+def test_killed_while_what_was_destroyed_waits_to_be_closed(tmp_path: Path) -> None:
+    """A death between the unlink of files and their last close leaves what the unlink left: gone, and recorded so."""
+    root = tmp_path / "store"
+    arena = Arena(root)
+    for path, content in FILES.items():
+        arena.write(path, content)
+    arena.close()
+    child = os.fork()
+    if child == 0:
+        try:
+            reaper.HANDFUL = 1
+            reaper._close = lambda _fds: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+            arena = Arena(root)
+            arena.run(arena.plan(action="delete"))
+        finally:
+            os._exit(2)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    arena = Arena(root)
+    assert len(arena.tree()) < len(FILES)
+    kept(arena, FILES)
+    assert arena.in_trash() == []
+    left = arena.tree()
+    assert arena.run(arena.plan(action="delete")).files_removed == len(left) > 0
+    arena.close()
 
 
 def test_restore_cut_off_anywhere(tmp_path: Path) -> None:
