@@ -295,9 +295,17 @@ class StorageManager:
             return would_restore(self._store, paths=wanted, run=run)
         return self._there.restore(wanted, run=run, to=to, wait=wait)
 
-    def trash_list(self) -> dict[str, Any]:
-        """Return what lies in the trash: `files`, `bytes` (allocated) and `items`."""
-        return self._there.trash()
+    def trash_list(self, *, older_than: int | None = None) -> dict[str, Any]:
+        """Return what lies in the trash, or only what was put there more than `older_than` seconds ago.
+
+        The keys of `trash list --json`: `files`, `bytes` (allocated) and `items`.
+        """
+        found = self._there.trash()
+        if older_than is None:
+            return found
+        now = int(self._clock())
+        items = [one for one in found["items"] if one["at"] is not None and now - one["at"] > older_than]
+        return {"files": len(items), "bytes": sum(int(one["bytes"] or 0) for one in items), "items": items}
 
     def trash_empty(self, *, older_than: int | None = None, dry_run: bool = False, wait: float = 0.0) -> dict[str, Any]:
         """Destroy what lies in the trash, or only what was put there more than `older_than` seconds ago."""

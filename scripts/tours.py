@@ -20,7 +20,7 @@ DOCUMENTS = tuple(REPOSITORY / name for name in ("README.md", "docs/tutorial.md"
 SHOWN = "/srv/media"
 _BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"^\$ .*\n(?:>(?: .*)?\n)*", re.MULTILINE)
-_VARYING = re.compile(r"\b[0-9a-f]{12}\b|(?:in )?(?:\d+[wdhms])+(?: ago)?|\d[\d.,:TZ-]*")
+_VARYING = re.compile(r"\b[0-9a-f]{12}\b|\bnow\b|(?:in )?(?:\d+[wdhms])+(?: ago)?|\d[\d.,:TZ-]*")
 """A policy's fingerprint, how long ago, and any number or time."""
 _GAPS = re.compile(r"[ \t─━-]+")
 

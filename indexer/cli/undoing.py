@@ -65,6 +65,13 @@ def _what(wanted: list[bytes], run: int | None) -> str:
     return what if run is None else f"{what} of run {run}"
 
 
+OLDER_THAN = click.option("--older-than", metavar="AGE", help="Only what was put there longer ago.")
+
+
+def _age(text: str | None) -> int | None:
+    return None if text is None else parse_duration(text)
+
+
 @click.group(epilog=examples("indexer trash list", "indexer trash empty --older-than 12h"))
 @common_options
 def trash(_: Cli) -> None:
@@ -72,11 +79,11 @@ def trash(_: Cli) -> None:
 
 
 @trash.command(name="list", epilog=examples("indexer trash list", "indexer trash list --json | jq '.items[].path'"))
-@DIRECTORY
+@options(DIRECTORY, OLDER_THAN)
 @common_options
-def trash_list(cli: Cli, directory: Path | None) -> None:
+def trash_list(cli: Cli, directory: Path | None, older_than: str | None) -> None:
     """Show what lies in the trash, first what goes first."""
-    found = cli.manager(directory).trash_list()
+    found = cli.manager(directory).trash_list(older_than=_age(older_than))
     if cli.out.json:
         cli.out.document(found)
         return
@@ -86,13 +93,12 @@ def trash_list(cli: Cli, directory: Path | None) -> None:
 
 
 @trash.command(name="empty", epilog=examples("indexer trash empty -n", "indexer trash empty --older-than 12h -y"))
-@options(DIRECTORY, DRY_RUN, YES, WAIT)
-@click.option("--older-than", metavar="AGE", help="Only what was put there longer ago.")
+@options(DIRECTORY, DRY_RUN, YES, WAIT, OLDER_THAN)
 @common_options
 def trash_empty(cli: Cli, directory: Path | None, dry_run: bool, yes: bool, wait: float, older_than: str | None) -> int:
     """Destroy what lies in the trash; it cannot be restored any more."""
     manager = cli.manager(directory)
-    age = parse_duration(older_than) if older_than is not None else None
+    age = _age(older_than)
     which = "what lies in the trash" if age is None else f"what has lain in the trash longer than {older_than}"
     confirm_or_refuse(f"Destroy {which} of {manager.store.root} for ever?", yes=yes, dry_run=dry_run)
     result = manager.trash_empty(older_than=age, dry_run=dry_run, wait=wait)

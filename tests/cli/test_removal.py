@@ -204,6 +204,7 @@ def test_restore_brings_back_what_was_there(store: Cli) -> None:
     before = walk(store.root / "uploads")
     number = store.json("cleanup", "-y")["run"]
     assert {item["path"] for item in store.json("trash", "list")["items"]} == set(DUE[:2])
+    assert store.json("trash", "list", "--older-than", "1h") == {"files": 0, "bytes": 0, "items": []}
     out, _ = store("restore", "--run", str(number), "-n")
     assert "uploads/a\\nb\\xff\n" in out
     restored = store.json("restore", "uploads/old.mov", "-y")
