@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from indexer.index.rows import COLUMNS
-from indexer.index.units import BELOW, LEAST
+from indexer.index.unit_sql import BELOW, LEAST
 from indexer.records import Unit
 
 if TYPE_CHECKING:
