@@ -25,6 +25,7 @@ from indexer.index.limbo import Limbo
 from indexer.index.links import Links
 from indexer.index.lister import Lister
 from indexer.index.meta import Meta
+from indexer.index.passes import Pass
 from indexer.index.prepare import prepare
 from indexer.index.proofs import Proofs
 from indexer.index.reclassify import Reclassifier
@@ -99,8 +100,7 @@ class Index:
         """When uses were told by somebody who knows who read; None where every st_atime counts."""
         self._agings = agings
         self._turn = turn = Turn(int(now), bulk=not derived.complete(connection))
-        self._pass: str | None = None
-        self._listed_before = 0
+        self._pass = Pass(self.meta, turn, self.applied)
         self._dropped: list[int] = []
 
         self.backlog = Backlog()
@@ -122,30 +122,17 @@ class Index:
             hearing=self.hearing,
         )  # fmt: skip
         children = Children(
-            connection, self.directories, self._limbo, self.backlog, self.by_directory, turn, exempt, self._doubt
+            connection, self.directories, self._limbo, self.backlog, self.by_directory, turn, exempt, self._pass.doubt
         )
         compare = Comparer(
-            connection,
-            self.directories,
-            self._rules,
-            self._files,
-            children,
-            self._limbo,
-            self._links,
-            self._writes,
+            connection, self.directories, self._rules, self._files, children, self._limbo, self._links, self._writes,
             turn,
-        )
+        )  # fmt: skip
         self._lister = Lister(
-            connection,
-            self.directories,
-            compare,
-            self._limbo,
-            self._doubts,
-            self._proofs,
-            self.backlog,
-            self.watcher,
+            connection, self.directories, compare, self._limbo, self._doubts, self._proofs, self.backlog, self.watcher,
             turn,
-        )
+        )  # fmt: skip
+        self._pass.drive(self._lister)
         self._ahead = Ahead(connection, self._lister)
         self._hints = Hints(
             connection, self.directories, compare, self._writes, self._links, self._doubts, self._proofs, self.backlog,
@@ -153,10 +140,9 @@ class Index:
         )  # fmt: skip
         self._rooms = (
             self.backlog, self._ahead, self._doubts, self._limbo, self._proofs, self._links, self.reclassifier,
-            self._units, self._subtrees,
+            self._units, self._subtrees, self._pass,
         )  # fmt: skip
         """All that remembers something between two transactions, and can take back what a failed one did to it."""
-        self._before: tuple[str | None, int, bool] = None, 0, False
         if self.meta.get("policy") != policy.fingerprint:
             self.reclassifier.start_all(policy.fingerprint)
 
@@ -200,12 +186,12 @@ class Index:
     @property
     def pass_running(self) -> str | None:
         """Reason of the pass over the whole tree that is under way: first, verify …; None when there is none."""
-        return self._pass
+        return self._pass.reason
 
     @property
     def pass_directories(self) -> int:
         """How many directories have been listed since that pass began; 0 when there is none."""
-        return 0 if self._pass is None else self.applied.directories - self._listed_before
+        return self._pass.directories
 
     @property
     def parallel(self) -> bool:
@@ -236,17 +222,12 @@ class Index:
             return
         if self.hearing is not None and rescan.reason in LOSSES:
             self.hearing.lost(self._turn.now)
-        if directory_id == ROOT_ID and rescan.tree and self._pass in {None, "requested"}:
-            self._pass = rescan.reason or "requested"
-            self._lister.root_listed = False
-            self._listed_before = self.applied.directories
-        if directory_id == ROOT_ID and rescan.tree and rescan.reason not in {"first", "requested"}:
-            self.doubt_everything()
+        self._pass.request(rescan, directory_id)
         self.backlog.push(Listing(directory_id, rescan.tree, reason=rescan.reason), verify=verify)
 
     def doubt_everything(self) -> None:
         """There was a gap: until a pass over the tree ends, only what has been listed since now counts as verified."""
-        self.meta.set("doubted", str(self._turn.now_ns))
+        self._pass.doubt_everything()
 
     def removed(self, places: list[tuple[int, bytes]]) -> None:
         """Drop the rows of files that a run in this process took away; one of several names belongs to `forget`.
@@ -317,16 +298,14 @@ class Index:
     # One batch, from its beginning to its end
 
     def _begin(self, batch: Batch) -> None:
-        self._turn.begin(int(batch.at), first=self._pass == "first")
+        self._turn.begin(int(batch.at), first=self._pass.reason == "first")
         self._dropped.clear()
-        self._before = self._pass, self._lister.names, self._lister.root_listed
         for room in self._rooms:
             room.begin()
         self._writes.begin()
 
     def _rollback(self) -> None:
         """Put everything back that the failed transaction took up."""
-        self._pass, self._lister.names, self._lister.root_listed = self._before
         for room in self._rooms:
             room.rollback()
         self.directories.forget_caches()
@@ -352,7 +331,8 @@ class Index:
         self._subtrees.finish()
         self._units.finish()
         self._units.step(quiet=not batch.hints)
-        if self._pass is not None and not (self._to_list or self._doubts.later or self._limbo.stranded or self._limbo):
+        listed = not (self._to_list or self._doubts.later or self._limbo.stranded or self._limbo)
+        if self._pass.reason is not None and listed:
             self._end_pass()
         if not self._to_list:
             self._ahead.abandon()
@@ -372,10 +352,6 @@ class Index:
     @property
     def _to_list(self) -> bool:
         return bool(self.backlog) or bool(self._ahead)
-
-    def _doubt(self) -> tuple[int, bool]:
-        """Return since when (Unix nanoseconds) everything has to be listed, and whether a pass does that now."""
-        return int(self.meta.get("doubted") or 0), self._pass is not None
 
     def _drop(self, unclaimed: list[int]) -> None:
         """These directories, with all below them, have left the tree."""
@@ -400,8 +376,7 @@ class Index:
 
     def _end_pass(self) -> None:
         """The whole tree has been listed, unless its root went away meanwhile: then nothing has been seen."""
-        self._pass = None
-        if not self._lister.root_listed:
+        if not self._pass.end():
             return
         if self._turn.bulk:
             self._links.charge_first()
