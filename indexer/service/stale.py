@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.result import RunResult
 from indexer.errors import ServiceError
+from indexer.service.client import request
 from indexer.units import format_duration
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ def fresh(store: Store, age: int, now: float) -> str | None:
     None when the service is dead, does not answer or is degraded (its canary failed, a guard refused …), and the last
     whole cleanup, whoever started it, is older. Raises LedgerError.
     """
-    from indexer.service.client import request  # only the cron fallback asks
-
     try:
         state = request(store, "status", ANSWER_SECONDS)
     except ServiceError:
