@@ -25,6 +25,8 @@ _COUNTERS = {
 _GAUGES = {
     "pending": ("pending_directories", "Directories that wait to be listed."),
     "unwatched": ("unwatched_directories", "Directories for which the kernel had no watch left."),
+    "folded": ("folded_names", "Times that the watcher folded pending names into a listing of their directory."),
+    "muted": ("muted_directories", "Busy directories outside of the store whose events the kernel keeps to itself."),
     "lag_seconds": ("lag_seconds", "From the last events to having them in the index."),
     "seen": ("scanned_files", "Files looked at since the service's index was opened."),
     "files": ("live_files", "Files in the index."),

@@ -58,6 +58,10 @@ class Snapshot:
     """Directories for which the kernel had no watch left; they are looked into every 30 s, and before `settle`."""
     unwatched_paths: tuple[str, ...] = ()
     """The first of them, relative to the store."""
+    folded: int = 0
+    """How often the watcher folded pending names into a listing of their directory, to bound memory."""
+    muted: int = 0
+    """Busy directories outside of the store whose events the kernel keeps to itself."""
     ignored_reads: int = 0
     """Uses that were none, by `ignore_readers`."""
     unknown_readers: int = 0
@@ -122,6 +126,8 @@ class Board:
             events=events,
             overflows=overflows,
             unwatched=unwatched,
+            folded=counters.folded,
+            muted=counters.muted,
             ignored_reads=counters.ignored_reads,
             unknown_readers=counters.unknown_readers,
             **changes,  # type: ignore[arg-type]

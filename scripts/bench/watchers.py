@@ -106,7 +106,7 @@ def _set_up(settings: Settings, directories: int, peers: tuple[str, ...], report
         report.figures[f"{name} ready"] = statistics.median(seconds)
         ratio = [mine / theirs for mine, theirs in zip(seconds, yardstick, strict=False)]
         memory = [size / 2**20 for _, size in measured]
-        each = [(size - base[name]) / directories for _, size in measured]
+        each = [max(size - base[name], 0) / directories for _, size in measured]
         columns = (spread(seconds), spread(memory, "{:.0f}"), spread(each, "{:,.0f}"))
         table.rows.append((name, *columns, spread(ratio) + "×" if ratio else "–"))
     table.notes.append(
