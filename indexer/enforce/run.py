@@ -85,10 +85,12 @@ def execute(
         limit = store.config.guards.suspend_errors if suspend_after is None else suspend_after
         # A disk that is full has no time to spare for those who use it.
         rate = None if kind == "watermark" else store.config.guards.max_rate
+        reaper = stack.enter_context(Reaper())
+        if kind == "watermark" and on_removed is not None:
+            on_removed = _freed(reaper, on_removed)
         account = Account(context, places, run, on_removed, on_stale, on_progress)
         work = Work(account, places, limit, stopping, belongs_of(recheck), Pace(rate, stopping))
         held = (lambda fd: held_by_descriptor(fd, now())) if store.config.holds.xattr else None
-        reaper = stack.enter_context(Reaper())
         work.remover = Remover(places, recheck, now, owner, work.ends, patience or Patience(), reaper, held)
         try:
             work.files()
@@ -98,3 +100,13 @@ def execute(
             reaper.drain()
             result = account.finish(suspended=work.suspended)
     return result
+
+
+def _freed(reaper: Reaper, on_removed: Rows) -> Rows:
+    """Return `on_removed` for those who look, when they are told of rows, at how much room has come of them."""
+
+    def told(rows: list[tuple[int, bytes]]) -> None:
+        reaper.drain()
+        on_removed(rows)
+
+    return told

@@ -173,6 +173,27 @@ def test_on_a_full_disk_each_gives_its_room_back_at_once(arena: Arena, monkeypat
     assert not any(renames[PIECE + 3 :])
 
 
+def test_a_watermark_is_told_of_what_has_come_free(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It measures the room as soon as it is told of rows: by then their files are closed, however late that is."""
+    for number in range(3 * PIECE):
+        arena.write(f"uploads/{number:04}")
+    plan = arena.plan(action="delete")
+    asked, whole, drain = threading.Event(), reaper._close, Reaper.drain
+    monkeypatch.setattr(reaper, "_close", lambda fds: (asked.wait(10), whole(fds)))
+
+    def waiting(self: Reaper) -> bool:
+        asked.set()
+        return drain(self)
+
+    monkeypatch.setattr(Reaper, "drain", waiting)
+    told: list[tuple[int, bool]] = []
+    result = arena.run(
+        plan, kind="watermark", on_removed=lambda rows: told.append((len(rows), _deleted_but_open(arena.root)))
+    )
+    assert (result.files_removed, result.errors) == (3 * PIECE, ())
+    assert told == [(3 * PIECE, False)]
+
+
 def _deleted_but_open(root: Path) -> bool:
     targets = [_target(name) for name in os.listdir("/proc/self/fd")]
     return any(target.startswith(os.fsencode(root)) and target.endswith(b" (deleted)") for target in targets)
