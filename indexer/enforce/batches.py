@@ -31,15 +31,17 @@ def stages(plan: Plan) -> Iterator[tuple[list[Remove], list[list[Remove]]]]:
     """
     parts: dict[tuple[str, str], tuple[list[Remove], dict[bytes, list[Remove]]]] = {}
     gathered, last = 0, None
+    part: tuple[list[Remove], dict[bytes, list[Remove]]] | None = None
+    reason, rule = "", None
     for remove in plan.actions:
         if gathered >= LARGE and (remove.child is None or remove.child is not last):
             yield from _gathered(parts)
-            parts, gathered = {}, 0
+            parts, part, gathered = {}, None, 0
         gathered, last = gathered + 1, remove.child
-        key = (str(remove.reason), "" if remove.reason == "expired" else remove.rule.name)
-        part = parts.get(key)
-        if part is None:
-            part = parts[key] = ([], {})
+        if part is None or remove.reason is not reason or remove.rule is not rule:
+            reason, rule = remove.reason, remove.rule
+            key = (str(reason), "" if reason == "expired" else rule.name)
+            part = parts.setdefault(key, ([], {}))
         if remove.child is None:
             part[0].append(remove)
         else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _INTENT = (
     "INSERT INTO action (seq, path, path_bytes, filesystem, class, action, reason, size, allocated, links, uid, gid,"
     " mode, inode, birth_ns, mtime_ns, used_at, clock_at, ttl, trash_name, trash_ttl, child, run_id)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {run:d})"
 )
 _ENDING = (
     "UPDATE action SET outcome = ?, error = ?, at = ?, in_trash = ?, restorable_until = ?, size = ?, allocated = ?,"
@@ -115,7 +115,7 @@ class Ledger(Archive, History, Holds, Notices, Samples, Thrash):
             connection.executemany(_PLAIN, ranges(row for row in endings if isinstance(row, Plain)))
             connection.executemany(_ENDING, [row for row in endings if not isinstance(row, Plain)])
             connection.executemany("DELETE FROM action WHERE run_id = ? AND seq = ? AND outcome IS NULL", withdrawn)
-            connection.executemany(_INTENT, [(*row, run) for row in intents])
+            connection.executemany(_INTENT.format(run=run), intents)
 
         hooks.at("ledger.before")
         self._write(work)

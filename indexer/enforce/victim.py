@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from indexer.syscalls.stat import FileStat
 
 _BILLION = 1_000_000_000
+_new = tuple.__new__
 
 LEASES = {"readers": WRITE, "writers": READ}
 """Which lease answers `skip_in_use`; "no" takes none."""
@@ -100,14 +101,18 @@ class Victim:
 
     def intent(self) -> Intent:
         """Return the row that announces it: the figures of the index, replaced by the object's where they differ."""
-        file, rule = self.remove.file, self.remove.rule
-        return Intent(
+        remove = self.remove
+        file, rule = remove.file, remove.rule
+        path, exact = path_columns(self.path)
+        # In the order of the fields: by their names it takes twice as long, and every file of every run is announced.
+        return _new(Intent, (
             self.seq,
-            *path_columns(self.path),
+            path,
+            exact,
             self.filesystem,
             rule.name,
-            self.remove.action,
-            self.remove.reason,
+            remove.action,
+            remove.reason,
             file.size,
             file.allocated,
             file.links,
@@ -116,14 +121,14 @@ class Victim:
             file.mode,
             signed(file.identity.inode),
             file.identity.birth_ns,
-            file.mtime * 1_000_000_000,
+            file.mtime * _BILLION,
             file.used_at,
-            self.remove.clock_at,
+            remove.clock_at,
             rule.ttl,
             self.trash_name.decode(),
-            rule.trash_ttl if self.remove.action == "trash" else None,
-            None if self.remove.child is None else path_columns(self.remove.child.path)[0],
-        )
+            rule.trash_ttl if remove.action == "trash" else None,
+            None if remove.child is None else path_columns(remove.child.path)[0],
+        ))  # fmt: skip
 
     def ending(self, run: int, now: int) -> Ending | Plain:
         """Return the row that says what became of it at `now` (Unix seconds)."""
@@ -132,7 +137,7 @@ class Victim:
         in_trash = 1 if self.outcome in {"trashed", "stray"} else None
         until = now + self.remove.rule.trash_ttl if self.outcome == "trashed" else None
         if st is None or _as_announced(file, st, whole=in_trash is not None):
-            return Plain(self.outcome, self.error, now, in_trash, until, run, self.seq)
+            return _new(Plain, (self.outcome, self.error, now, in_trash, until, run, self.seq))
         figures = (st.size, st.blocks * 512, st.links, st.uid, st.gid, st.mode)
         identity = (signed(st.inode), st.btime_ns, st.mtime_ns)
         return Ending(self.outcome, self.error, now, in_trash, until, *figures, *identity, run, self.seq)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -207,14 +207,11 @@ class Reader:
         row = self.connection.execute(
             f"{SELECT} WHERE directory_id = ? AND name = ?", (directory_id, key_of(name))
         ).fetchone()
-        return None if row is None else self._decode(row)
+        return None if row is None else next(self._decoded([row]), None)
 
     def files_in(self, directory_id: int) -> Iterator[IndexedFile]:
         """Yield the files directly in a directory, by name."""
-        for row in self.connection.execute(f"{SELECT} WHERE directory_id = ?", (directory_id,)):
-            file = self._decode(row)
-            if file is not None:
-                yield file
+        yield from self.decoded(self.connection.execute(f"{SELECT} WHERE directory_id = ?", (directory_id,)))
 
     def due(self, class_name: str, before: int, since: int | None = None) -> Iterator[IndexedFile]:
         """Yield the files of a class whose stored clock is before `before` (Unix seconds), oldest first.
@@ -298,10 +295,7 @@ class Reader:
         while some := rows.fetchmany(size):
             size = min(2 * size, AT_ONCE)
             self._look_ahead({row[DIRECTORY] for row in some})
-            for row in some:
-                file = self._decode(row)
-                if file is not None:
-                    yield file
+            yield from self._decoded(some)
 
     def timeless(self, class_name: str, now: int) -> int:
         """Count the files of a class whose clock is to come after `now` (Unix seconds), or never: by the index alone.
@@ -326,14 +320,17 @@ class Reader:
             name = self._classes[class_id] = str(row[0])
         return name
 
-    def _decode(self, row: tuple[Any, ...]) -> IndexedFile | None:
-        directory = self.directory_path(row[DIRECTORY])
-        if directory is None:
-            return None
-        permission = self._permissions.get(row[PERMISSION])
-        if permission is None:
-            permission = self.connection.execute(
-                "SELECT mode, uid, gid FROM permission WHERE id = ?", (row[PERMISSION],)
-            ).fetchone()
-            self._permissions[row[PERMISSION]] = permission
-        return decode(row, directory, permission, self.class_name(row[CLASS]) if row[CLASS] is not None else None)
+    def _decoded(self, rows: Sequence[tuple[Any, ...]]) -> Iterator[IndexedFile]:
+        paths = {directory_id: self.directory_path(directory_id) for directory_id in {row[DIRECTORY] for row in rows}}
+        for row in rows:
+            directory = paths[row[DIRECTORY]]
+            if directory is None:
+                continue
+            permission = self._permissions.get(row[PERMISSION])
+            if permission is None:
+                permission = self.connection.execute(
+                    "SELECT mode, uid, gid FROM permission WHERE id = ?", (row[PERMISSION],)
+                ).fetchone()
+                self._permissions[row[PERMISSION]] = permission
+            class_id = row[CLASS]
+            yield decode(row, directory, permission, None if class_id is None else self.class_name(class_id))

@@ -5,12 +5,13 @@ A removal as objects takes 1.1 KB, packed 60 B (measured: names of frames). Smal
 
 from __future__ import annotations
 
-import heapq
 import marshal
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, overload
 
 from indexer.policy.decide import Remove
@@ -26,17 +27,34 @@ SMALL = 20_000
 BLOCK = 256
 """Removals that are packed together, and unpacked at once for each sequence that is read."""
 _LEVEL = 1
+IDENTITY = IndexedFile._fields.index("identity")
+_FIELDS = len(IndexedFile._fields)
+# Tuples as they are: with the names of the fields each takes 0.4 µs more (measured), and a plan makes many.
+_identity: Callable[[tuple[Any, ...]], Identity] = partial(tuple.__new__, Identity)
+_file: Callable[[tuple[Any, ...]], IndexedFile] = partial(tuple.__new__, IndexedFile)
+_remove: Callable[[tuple[Any, ...]], Remove] = partial(tuple.__new__, Remove)
 
 
 def pack(rows: list[tuple[Any, ...]]) -> bytes:
-    """Return plain tuples of numbers, texts, bytes and None as one block."""
-    return zlib.compress(marshal.dumps(rows), _LEVEL)
+    """Return plain tuples of numbers, texts, bytes and None, all of one length, as one block."""
+    return _pack(len(rows), list(zip(*rows, strict=True)))
 
 
 def unpack(block: bytes) -> list[tuple[Any, ...]]:
-    """Return the tuples of a block that `pack` has made in this process: marshal is for nothing else."""
-    rows: list[tuple[Any, ...]] = marshal.loads(zlib.decompress(block))  # noqa: S302 - no input, see above
-    return rows
+    """Return the tuples of a block that `pack` has made in this process."""
+    return list(zip(*_unpack(block), strict=True))
+
+
+def _pack(count: int, columns: list[tuple[Any, ...]]) -> bytes:
+    """Pack `count` rows column by column: one that says the same of all, as most do, is kept once."""
+    few = [column[:1] if column.count(column[0]) == count else column for column in columns]
+    return zlib.compress(marshal.dumps((count, few)), _LEVEL)
+
+
+def _unpack(block: bytes) -> list[tuple[Any, ...]]:
+    """Return the columns; marshal is for nothing but what this process has packed itself."""
+    count, columns = marshal.loads(zlib.decompress(block))  # noqa: S302 - no input, see above
+    return [column * count if len(column) == 1 else column for column in columns]
 
 
 class Shelf(Sequence[Remove]):
@@ -46,19 +64,24 @@ class Shelf(Sequence[Remove]):
         self._blocks: list[bytes] = []
         self._open: list[Remove] = []
         self._rules: list[Rule] = []
-        self._children: list[Child] = []
+        self._children: list[Child | None] = [None]
         self._reasons: list[str] = []
         self._length = 0
-        for remove in removes:
-            self.add(remove)
+        self.extend(removes)
 
     def add(self, remove: Remove) -> None:
         """Put one at the end."""
-        self._open.append(remove)
-        self._length += 1
-        if len(self._open) >= BLOCK:
-            self._blocks.append(self._packed(self._open))
-            self._open = []
+        self.extend((remove,))
+
+    def extend(self, removes: Iterable[Remove]) -> None:
+        """Put these at the end."""
+        more = iter(removes)
+        while some := list(islice(more, BLOCK - len(self._open))):
+            self._open += some
+            self._length += len(some)
+            if len(self._open) >= BLOCK:
+                self._blocks.append(self._packed(self._open))
+                self._open = []
 
     def __len__(self) -> int:
         return self._length
@@ -99,30 +122,47 @@ class Shelf(Sequence[Remove]):
         return self._open[within]
 
     def _packed(self, removes: list[Remove]) -> bytes:
-        return pack([self._row(remove) for remove in removes])
+        files, rules, reasons, clocks, ends, actions, children = zip(*removes, strict=True)
+        columns = list(zip(*files, strict=True))
+        columns[IDENTITY : IDENTITY + 1] = zip(*columns[IDENTITY], strict=True)
+        columns += _places(self._rules, rules), _places(self._reasons, reasons), clocks, ends, actions
+        columns.append(tuple(map(self._child, children)))
+        return _pack(len(removes), columns)
 
-    def _row(self, remove: Remove) -> tuple[Any, ...]:
-        file = remove.file
-        return (
-            *file[:9], *file.identity, *file[10:], _place(self._rules, remove.rule),
-            _place(self._reasons, remove.reason), remove.clock_at, remove.expires_at, remove.action,
-            None if remove.child is None else self._child(remove.child),
-        )  # fmt: skip
-
-    def _child(self, child: Child) -> int:
-        """Return the number of a child; its files follow each other."""
-        if not self._children or self._children[-1] is not child:
+    def _child(self, child: Child | None) -> int:
+        """Return the number of a child, 0 for none; its files follow each other."""
+        if child is None:
+            return 0
+        if self._children[-1] is not child:
             self._children.append(child)
         return len(self._children) - 1
 
     def _unpacked(self, block: bytes) -> Iterator[Remove]:
-        for row in unpack(block):
-            file = IndexedFile._make((*row[:9], Identity(row[9], row[10]), *row[11:20]))
-            rule, reason, clock_at, expires_at, action, child = row[20:]
-            yield Remove(
-                file, self._rules[rule], self._reasons[reason], clock_at, expires_at, action,
-                None if child is None else self._children[child],
-            )  # fmt: skip
+        columns = _unpack(block)
+        columns[IDENTITY : IDENTITY + 2] = [tuple(map(_identity, zip(*columns[IDENTITY : IDENTITY + 2], strict=True)))]
+        files, rest = columns[:_FIELDS], columns[_FIELDS:]
+        rules, reasons, clocks, ends, actions, children = rest
+        return map(
+            _remove,
+            zip(
+                map(_file, zip(*files, strict=True)),
+                map(self._rules.__getitem__, rules),
+                map(self._reasons.__getitem__, reasons),
+                clocks,
+                ends,
+                actions,
+                map(self._children.__getitem__, children),
+                strict=True,
+            ),
+        )
+
+
+def _places(known: list[Any], those: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return where each stands; as a rule they are all one."""
+    first = those[0]
+    if all(one is first for one in those):
+        return (_place(known, first),) * len(those)
+    return tuple(_place(known, one) for one in those)
 
 
 def _place(known: list[Any], one: Any) -> int:
@@ -160,10 +200,7 @@ class Oldest:
 
     def _pack(self) -> None:
         self._part.sort(key=going_key)
-        shelf = Shelf()
-        for one in self._part:
-            for remove in files_in(one):
-                shelf.add(remove)
+        shelf = Shelf(chain.from_iterable(map(files_in, self._part)))
         self._packed += len(self._part)
         self._part = []
         self._parts.append(shelf)
@@ -172,21 +209,44 @@ class Oldest:
             count = 0
             for last in islice(self._merged(), self.most):
                 count += 1
-                for remove in files_in(last):
-                    kept.add(remove)
+                kept.extend(files_in(last))
             self._parts, self._packed = [kept], count
             self._horizon = (0, b"", b"") if last is None else going_key(last)
 
     def _merged(self) -> Iterator[Going]:
         parts, self._parts = self._parts, []
-        return heapq.merge(*(regrouped_in_order(part.drain()) for part in parts), key=going_key)
+        return merged([regrouped_in_order(part.drain()) for part in parts])
 
     def drain(self) -> Iterator[Going]:
         """Yield them, the oldest first, giving back what has been read."""
         self._part.sort(key=going_key)
         part, self._part = self._part, []
-        found = heapq.merge(part, self._merged(), key=going_key) if self._parts else iter(part)
+        found = merged([iter(part), self._merged()]) if self._parts else iter(part)
         return islice(found, self.most)
+
+
+def merged(parts: list[Iterator[Going]]) -> Iterator[Going]:
+    """Yield what goes, each part being sorted, in the order of all of it.
+
+    A piece of each at a time: what is not after the first end of a piece is sorted together, and a sort finds the rows
+    that are in order already. 0.6 µs each instead of the 2.2 of `heapq.merge` (measured).
+    """
+    pieces: list[list[Going]] = [[] for _ in parts]
+    while True:
+        for number, piece in enumerate(pieces):
+            if not piece:
+                pieces[number] = list(islice(parts[number], BLOCK))
+        waiting = [piece for piece in pieces if piece]
+        if not waiting:
+            return
+        bound = min(going_key(piece[-1]) for piece in waiting)
+        here: list[Going] = []
+        for piece in waiting:
+            end = bisect_right(piece, bound, key=going_key)
+            here += piece[:end]
+            del piece[:end]
+        here.sort(key=going_key)
+        yield from here
 
 
 def regrouped_in_order(removes: Iterable[Remove]) -> Iterator[Going]:
@@ -212,6 +272,5 @@ def sequence_of(removes: Iterable[Remove]) -> Sequence[Remove]:
         return tuple(first)
     shelf = Shelf(first)
     del first
-    for remove in removes:
-        shelf.add(remove)
+    shelf.extend(removes)
     return shelf

@@ -23,7 +23,7 @@ from indexer.service.current import Current, ledger_to_read, settle
 from indexer.service.emptied import long_empty
 from indexer.service.forecast import foretell
 from indexer.service.full_disk import index_anyway, index_to_read
-from indexer.service.planning import Scope, attributes_of, blockers_of, decide_all, notices_of
+from indexer.service.planning import Scope, anything, attributes_of, blockers_of, decide_all, notices_of
 from indexer.service.relief import Relief, merged
 from indexer.service.running import service_running
 from indexer.service.sampling import take_sample
@@ -140,7 +140,7 @@ def _run(
     written: Written | None,
 ) -> RunResult:
     scope = replace(scope, ttl_only=kind == "expire", quota_only=kind == "quota")
-    chosen: Chosen = written.chosen if written is not None else lambda _file: True
+    chosen: Chosen = written.chosen if written is not None else anything
     with ExitStack() as stack:
         if dry_run:
             current = index_to_read(stack, store, clock, scan=scan, write=True)

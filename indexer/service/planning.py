@@ -54,7 +54,8 @@ Chosen = Callable[["IndexedFile"], bool]
 """Whether a file may be part of a plan at all; what a written plan narrows a run to."""
 
 
-def _any(_file: IndexedFile) -> bool:
+def anything(_file: IndexedFile) -> bool:
+    """Every file may be part of it."""
     return True
 
 
@@ -67,7 +68,7 @@ def decide_all(
     *,
     recent: bool = True,
     refusal: Refusal | None = None,
-    chosen: Chosen = _any,
+    chosen: Chosen = anything,
     today: int | None = None,
 ) -> Plan:
     """Decide what goes at `now` (Unix seconds); touches nothing. Raises UsageError for an unknown class.
@@ -115,10 +116,10 @@ def blockers_of(
     `held` is from `attributes_of`, `notices` from `notices_of`.
     """
     unverified = reader.unverified()
-    anything = bool(protection)  # asked once a file otherwise: most stores hold nothing
+    protects = bool(protection)  # asked once a file otherwise: most stores hold nothing
 
     def blocker(file: IndexedFile) -> str | None:
-        if anything and protection is not None and (word := protection.blocker(file.path)) is not None:
+        if protects and protection is not None and (word := protection.blocker(file.path)) is not None:
             return word
         if held is not None and (word := held(file)) is not None:
             return word
@@ -266,6 +267,6 @@ def _candidates(
             from indexer.index.unit_queries import due_units
 
             found = map(against, due_units(reader, rule, before))
-        for one in found if chosen is _any else only(chosen, found):
+        for one in found if chosen is anything else only(chosen, found):
             if not under or one.path == under or one.path.startswith(below):
                 yield rule, one

@@ -7,7 +7,7 @@ import os
 import struct
 import sys
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from indexer.records import Identity
 from indexer.syscalls._libc import libc, raise_errno
@@ -37,6 +37,8 @@ STATX = struct.Struct("=I4xQIIIH2xQQQ8xqI4xqI4xqI4xqI4x8xII")
 STATX_SIZE = 256
 
 HAVE_STATX = sys.platform == "linux" and hasattr(libc, "statx")
+_call: Any = libc.statx if HAVE_STATX and libc is not None else None
+_OBJECT = AT_EMPTY_PATH | NOFOLLOW
 
 
 class FileStat(NamedTuple):
@@ -88,7 +90,7 @@ def stat_fd(fd: int) -> FileStat:
     """Stat the object an open descriptor (also O_PATH) refers to."""
     if not HAVE_STATX:
         return _from_os(os.stat(fd))
-    return _statx(fd, b"", AT_EMPTY_PATH | NOFOLLOW)
+    return _statx(fd, b"", _OBJECT)
 
 
 Times = tuple[int, int, int, tuple[int, int], bool]
@@ -101,8 +103,7 @@ def times_at(dir_fd: int, name: bytes) -> Times:
         found = stat_at(dir_fd, name)
         return found.inode, found.mtime_ns, found.ctime_ns, found.dev, found.mount_root
     buffer = _buffer()
-    assert libc is not None  # noqa: S101 - HAVE_STATX implies it
-    if libc.statx(dir_fd, name, NOFOLLOW, WANTED, buffer):
+    if _call(dir_fd, name, NOFOLLOW, WANTED, buffer):
         raise_errno(name)
     _, attributes, _, _, _, _, inode, _, _, _, _, _, _, ct, ct_ns, mt, mt_ns, ma, mi = STATX.unpack_from(buffer)
     return inode, within(mt * NS + mt_ns), within(ct * NS + ct_ns), (ma, mi), attributes & _MOUNT_ROOT != 0
@@ -110,8 +111,7 @@ def times_at(dir_fd: int, name: bytes) -> Times:
 
 def _statx(dir_fd: int, name: bytes, flags: int) -> FileStat:
     buffer = _buffer()
-    assert libc is not None  # noqa: S101 - HAVE_STATX implies it
-    if libc.statx(dir_fd, name, flags, WANTED, buffer):
+    if _call(dir_fd, name, flags, WANTED, buffer):
         raise_errno(name)
     return unpack_stat(buffer)
 
@@ -125,9 +125,10 @@ def within(ns: int) -> int:
 
 def unpack_stat(data: ctypes.Array[ctypes.c_char] | bytes) -> FileStat:
     """Return what a `struct statx` says."""
-    fields = STATX.unpack_from(data)
-    mask, attributes, links, uid, gid, mode, inode, size, blocks = fields[:9]
-    at, at_ns, bt, bt_ns, ct, ct_ns, mt, mt_ns, ma, mi = fields[9:]
+    (
+        mask, attributes, links, uid, gid, mode, inode, size, blocks,
+        at, at_ns, bt, bt_ns, ct, ct_ns, mt, mt_ns, ma, mi,
+    ) = STATX.unpack_from(data)  # fmt: skip
     born = bt * NS + bt_ns if mask & STATX_BTIME else 0
     at, ct, mt = at * NS + at_ns, ct * NS + ct_ns, mt * NS + mt_ns
     if not (-_NEAR < at < _NEAR and -_NEAR < ct < _NEAR and -_NEAR < mt < _NEAR and -_NEAR < born < _NEAR):

@@ -103,3 +103,26 @@ def test_a_packed_plan_is_the_plan(monkeypatch: pytest.MonkeyPatch, guards: Guar
     monkeypatch.setattr(shelf, "SMALL", 8)
     assert made() == plain
     assert isinstance(sequence_of(remove(n, n) for n in range(9)), Shelf)
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=40), max_size=6), st.integers(1, 9))
+def test_parts_come_together_as_a_sort_of_all(parts: list[list[int]], block: int) -> None:
+    """Whatever overlaps and wherever pieces end."""
+    number = 0
+    going: list[list[Going]] = []
+    for times in parts:
+        part: list[Going] = []
+        for at in times:
+            number += 1
+            part.append(whole(number, at) if number % 5 == 0 else remove(number, at))
+        going.append(sorted(part, key=going_key))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shelf, "BLOCK", block)
+        found = list(shelf.merged([iter(part) for part in going]))
+    assert found == sorted((one for part in going for one in part), key=going_key)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 2**63 - 1, -5]), st.sampled_from([b"", b"a", None, "a"])), max_size=20))
+def test_rows_of_columns_that_say_the_same(rows: list[tuple[int, object]]) -> None:
+    """A column of one value is kept once, and comes back as often as it was there."""
+    assert shelf.unpack(shelf.pack(list(rows))) == rows
