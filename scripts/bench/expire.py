@@ -22,6 +22,8 @@ from scripts.bench.plan import grow
 
 DAY = 86_400
 FIND = "`find -type f -mtime +30 -delete`"
+DELETE = "`indexer expire`, action delete"
+TRASH = "`indexer expire`, action trash"
 FLOOR = "bare `unlink` in C, told what to remove, directory by directory"
 PER_DIRECTORY = 1000
 CONTENT = b"x" * 1024
@@ -64,15 +66,14 @@ def measure(settings: Settings) -> Report:
         ("which", "program", "wall, s", "against `find -delete`", "CPU, s", "memory at its largest, MB"),
     )
     for shape in ("scattered", "whole directories"):
-        victims = _victims(files, scattered=shape == "scattered")
-        _make(root, files)
+        victims = victims_of(files, scattered=shape == "scattered")
+        make(root, files)
         walls: dict[str, list[Cost]] = {}
         for _ in range(settings.repeat):
-            for name, program in _programs(root, settings.work, victims, whole=shape != "scattered").items():
-                _age(root, victims)
+            for name, program in programs(root, settings.work, victims, whole=shape != "scattered").items():
+                age(root, victims)
                 walls.setdefault(name, []).append(program())
-                left = sum(os.path.exists(root / victim) for victim in victims)
-                report.figures[f"{shape}: left by {name}"] = left
+                report.figures[f"{shape}: left by {name}"] = within(root, victims)
         if shape == "scattered":
             _cold(cold, root, settings, victims)
         find = [one.wall for one in walls[FIND]]
@@ -109,13 +110,18 @@ def _filesystem(place: Path) -> str:
     return f"The filesystem is mounted with `discard`{waits}. "
 
 
-def _victims(files: int, *, scattered: bool) -> list[str]:
+def within(root: Path, victims: list[str]) -> int:
+    """Count the victims that are there."""
+    return sum(os.path.exists(root / victim) for victim in victims)
+
+
+def victims_of(files: int, *, scattered: bool) -> list[str]:
     """Return every tenth file, or every file of every tenth directory."""
     chosen = range(0, files, 10) if scattered else (n for n in range(files) if n // PER_DIRECTORY % 10 == 0)
     return [f"scratch/{number // PER_DIRECTORY}/{number}" for number in chosen]
 
 
-def _make(root: Path, files: int) -> None:
+def make(root: Path, files: int) -> None:
     """Make the tree anew, as a store that enforces."""
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
@@ -137,7 +143,7 @@ def _write(path: str) -> None:
     os.close(fd)
 
 
-def _age(root: Path, victims: list[str]) -> None:
+def age(root: Path, victims: list[str]) -> None:
     """Make the victims again where they are gone, old; then bring index and disk to rest."""
     old = time.time() - 40 * DAY
     for directory in {os.path.dirname(victim) for victim in victims}:
@@ -153,13 +159,13 @@ def _cold(table: Table, root: Path, settings: Settings, victims: list[str]) -> N
     """The same where nothing of the tree is in memory, but the programs themselves are. Needs root."""
     if os.geteuid() != 0 or len(victims) < 10_000:  # too few to be worth emptying everybody's caches
         return
-    programs = _programs(root, settings.work, victims)
-    wanted = (FIND, "`indexer expire`, action delete", "`indexer expire`, action trash", FLOOR)
-    chosen = {name: programs[name] for name in wanted if name in programs}
+    known = programs(root, settings.work, victims)
+    wanted = (FIND, DELETE, TRASH, FLOOR)
+    chosen = {name: known[name] for name in wanted if name in known}
     walls: dict[str, list[Cost]] = {}
     for _ in range(settings.repeat):
         for name, program in chosen.items():
-            _age(root, victims)
+            age(root, victims)
             Path("/proc/sys/vm/drop_caches").write_text("3", encoding="ascii")
             cost(*INDEXER, "expire", "--help")  # what it imports, and find, are read again before the clock starts
             cost("find", "/dev/null")
@@ -179,8 +185,8 @@ def _nothing(settings: Settings, report: Report) -> Table:
     """A run that finds nothing due, by an index of ten times the files against an empty one."""
     root, empty = settings.work / "nothing", settings.work / "empty"
     count = max(20, (settings.files or 1_000_000) // 100)
-    _make(root, count)
-    _make(empty, 0)
+    make(root, count)
+    make(empty, 0)
     for store in (root, empty):
         cost(*INDEXER, "scan", store, "--quiet")
     grow(root / ".indexer" / "index.db", 1000)
@@ -197,23 +203,24 @@ def _nothing(settings: Settings, report: Report) -> Table:
     return table
 
 
-def _programs(root: Path, work: Path, victims: list[str], *, whole: bool = False) -> dict[str, Callable[[], Cost]]:
+def programs(root: Path, work: Path, victims: list[str], *, whole: bool = False) -> dict[str, Callable[[], Cost]]:
+    """Return who removes the victims, each ready to be run."""
     tree = root / "scratch"
-    programs = {
+    found = {
         FIND: lambda: cost("find", tree, "-type", "f", "-mtime", "+30", "-delete"),
-        "`indexer expire`, action delete": lambda: _expire(root, "delete"),
-        "`indexer expire`, action trash": lambda: _expire(root, "trash"),
+        DELETE: lambda: _expire(root, "delete"),
+        TRASH: lambda: _expire(root, "trash"),
         "`Path.rglob`, `stat`, `unlink`": lambda: cost(sys.executable, "-c", RGLOB, tree),
     }
     if whole:
-        programs["the same with `whole_directories`, delete"] = lambda: _expire(root, "delete", whole=True)
-        programs["the same with `whole_directories`, trash"] = lambda: _expire(root, "trash", whole=True)
+        found["the same with `whole_directories`, delete"] = lambda: _expire(root, "delete", whole=True)
+        found["the same with `whole_directories`, trash"] = lambda: _expire(root, "trash", whole=True)
     if shutil.which("systemd-tmpfiles"):
         rules = work / "tmpfiles.conf"
         rules.write_text(f"e {tree} - - - m:30d\n")
-        programs["`systemd-tmpfiles --clean`, by mtime"] = lambda: cost("systemd-tmpfiles", "--clean", rules)
+        found["`systemd-tmpfiles --clean`, by mtime"] = lambda: cost("systemd-tmpfiles", "--clean", rules)
     if shutil.which("tmpreaper"):
-        programs["`tmpreaper --mtime`"] = lambda: cost("tmpreaper", "--mtime", "--runtime=0", "30d", tree)
+        found["`tmpreaper --mtime`"] = lambda: cost("tmpreaper", "--mtime", "--runtime=0", "30d", tree)
     if shutil.which("gcc"):
         unlink, paths = work / "unlink", work / "paths"
         subprocess.run(
@@ -221,8 +228,8 @@ def _programs(root: Path, work: Path, victims: list[str], *, whole: bool = False
         )
         paths.write_text("\n".join(victims) + "\n", encoding="ascii")
         shell = f'exec "{unlink}" "{root}" < "{paths}"'
-        programs[FLOOR] = lambda: cost("sh", "-c", shell)
-    return programs
+        found[FLOOR] = lambda: cost("sh", "-c", shell)
+    return found
 
 
 def _expire(root: Path, action: str, *, whole: bool = False) -> Cost:
@@ -237,9 +244,9 @@ def _small_things(settings: Settings, report: Report) -> Table:
     """What a run costs beside the files: a restore, the durable writes, and a run that finds nothing."""
     count = min(10_000, max(100, (settings.files or 1_000_000) // 10))
     root = settings.work / "small"
-    _make(root, count)
-    victims = _victims(count, scattered=True)
-    _age(root, victims)
+    make(root, count)
+    victims = victims_of(count, scattered=True)
+    age(root, victims)
     _policy(root, "trash")
     run = json.loads(cost(*INDEXER, "expire", root, "-y", "--json").output)["run"]
     back = cost(*INDEXER, "-C", root, "restore", "--run", str(run), "-y", "--json")

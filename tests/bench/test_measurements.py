@@ -11,6 +11,7 @@ from scripts.bench import (
     fuzz,
     growth,
     harness,
+    journaled,
     load,
     neighbours,
     plan,
@@ -133,6 +134,14 @@ def test_every_program_removes_the_same_tenth(tmp_path: Path) -> None:
     assert sum(": left by " in name for name in found) >= 8
     assert found["restored"] == FILES // 100
     assert found.get("fsyncs", 0) < 60
+
+
+@needs(*needs_of("ext4"))
+def test_every_program_removes_the_same_tenth_with_a_journal(tmp_path: Path) -> None:
+    """On a filesystem of its own, which is gone afterwards."""
+    found = journaled.measure(Settings(tmp_path, FILES, repeat=1)).figures
+    assert len(found) >= 4
+    assert {name: left for name, left in found.items() if name.startswith("left by ") and left} == {}
 
 
 def test_a_new_table_replaces_its_own_predecessor_only(tmp_path: Path) -> None:
