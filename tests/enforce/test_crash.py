@@ -17,7 +17,7 @@ from tests.enforce.arena import NOW, UPLOADS, Arena, Staged, digest
 from tests.enforce.promise import kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 FILES = {
@@ -93,6 +93,15 @@ def test_removal_cut_off_anywhere(tmp_path: Path) -> None:
     assert windows > 50
 
 
+_take = reaper.Reaper.take
+
+
+def _handed_over(self: reaper.Reaper, fds: Sequence[int]) -> None:
+    """The run goes no further once the first files wait to be closed."""
+    _take(self, fds)
+    signal.pause()
+
+
 def test_killed_while_what_was_destroyed_waits_to_be_closed(tmp_path: Path) -> None:
     """A death between the unlink of files and their last close leaves what the unlink left: gone, and recorded so."""
     root = tmp_path / "store"
@@ -105,6 +114,7 @@ def test_killed_while_what_was_destroyed_waits_to_be_closed(tmp_path: Path) -> N
         try:
             reaper.HANDFUL = 1
             reaper._close = lambda _fds: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+            reaper.Reaper.take = _handed_over  # type: ignore[method-assign]
             arena = Arena(root)
             arena.run(arena.plan(action="delete"))
         finally:
