@@ -207,7 +207,7 @@ class Reader:
         row = self.connection.execute(
             f"{SELECT} WHERE directory_id = ? AND name = ?", (directory_id, key_of(name))
         ).fetchone()
-        return None if row is None else next(self._decoded([row]), None)
+        return None if row is None else next(self._decoded([row], {directory_id}), None)
 
     def files_in(self, directory_id: int) -> Iterator[IndexedFile]:
         """Yield the files directly in a directory, by name."""
@@ -294,8 +294,9 @@ class Reader:
         size = 16
         while some := rows.fetchmany(size):
             size = min(2 * size, AT_ONCE)
-            self._look_ahead({row[DIRECTORY] for row in some})
-            yield from self._decoded(some)
+            here = {row[DIRECTORY] for row in some}
+            self._look_ahead(here)
+            yield from self._decoded(some, here)
 
     def timeless(self, class_name: str, now: int) -> int:
         """Count the files of a class whose clock is to come after `now` (Unix seconds), or never: by the index alone.
@@ -320,8 +321,8 @@ class Reader:
             name = self._classes[class_id] = str(row[0])
         return name
 
-    def _decoded(self, rows: Sequence[tuple[Any, ...]]) -> Iterator[IndexedFile]:
-        paths = {directory_id: self.directory_path(directory_id) for directory_id in {row[DIRECTORY] for row in rows}}
+    def _decoded(self, rows: Sequence[tuple[Any, ...]], here: set[int]) -> Iterator[IndexedFile]:
+        paths = {directory_id: self.directory_path(directory_id) for directory_id in here}
         for row in rows:
             directory = paths[row[DIRECTORY]]
             if directory is None:

@@ -254,8 +254,7 @@ class _Choice:
             self._count(one)
             if len(self.going) + self.made < self.most:
                 self.made += 1
-                for remove in files_in(one):
-                    self.later.add(remove)
+                self.later.extend(files_in(one))
 
     def drain(self) -> Iterator[Going]:
         """Yield what goes, giving back what has been read."""

@@ -27,7 +27,7 @@ SMALL = 20_000
 BLOCK = 256
 """Removals that are packed together, and unpacked at once for each sequence that is read."""
 _LEVEL = 1
-IDENTITY = IndexedFile._fields.index("identity")
+_IDENTITY = IndexedFile._fields.index("identity")
 _FIELDS = len(IndexedFile._fields)
 # Tuples as they are: with the names of the fields each takes 0.4 µs more (measured), and a plan makes many.
 _identity: Callable[[tuple[Any, ...]], Identity] = partial(tuple.__new__, Identity)
@@ -58,7 +58,7 @@ def _unpack(block: bytes) -> list[tuple[Any, ...]]:
 
 
 class Shelf(Sequence[Remove]):
-    """A sequence of removals, made by `add`; read from its start. What it says is what was put there."""
+    """A sequence of removals, made by `extend`; read from its start. What it says is what was put there."""
 
     def __init__(self, removes: Iterable[Remove] = ()) -> None:
         self._blocks: list[bytes] = []
@@ -68,10 +68,6 @@ class Shelf(Sequence[Remove]):
         self._reasons: list[str] = []
         self._length = 0
         self.extend(removes)
-
-    def add(self, remove: Remove) -> None:
-        """Put one at the end."""
-        self.extend((remove,))
 
     def extend(self, removes: Iterable[Remove]) -> None:
         """Put these at the end."""
@@ -124,7 +120,7 @@ class Shelf(Sequence[Remove]):
     def _packed(self, removes: list[Remove]) -> bytes:
         files, rules, reasons, clocks, ends, actions, children = zip(*removes, strict=True)
         columns = list(zip(*files, strict=True))
-        columns[IDENTITY : IDENTITY + 1] = zip(*columns[IDENTITY], strict=True)
+        columns[_IDENTITY : _IDENTITY + 1] = zip(*columns[_IDENTITY], strict=True)
         columns += _places(self._rules, rules), _places(self._reasons, reasons), clocks, ends, actions
         columns.append(tuple(map(self._child, children)))
         return _pack(len(removes), columns)
@@ -139,9 +135,10 @@ class Shelf(Sequence[Remove]):
 
     def _unpacked(self, block: bytes) -> Iterator[Remove]:
         columns = _unpack(block)
-        columns[IDENTITY : IDENTITY + 2] = [tuple(map(_identity, zip(*columns[IDENTITY : IDENTITY + 2], strict=True)))]
-        files, rest = columns[:_FIELDS], columns[_FIELDS:]
-        rules, reasons, clocks, ends, actions, children = rest
+        pairs = zip(columns[_IDENTITY], columns.pop(_IDENTITY + 1), strict=True)
+        columns[_IDENTITY] = tuple(map(_identity, pairs))
+        files = columns[:_FIELDS]
+        rules, reasons, clocks, ends, actions, children = columns[_FIELDS:]
         return map(
             _remove,
             zip(

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scripts.bench.harness import INDEXER, Cost, Report, Settings, Table, cost, ratios, spread
@@ -76,12 +76,7 @@ def measure(settings: Settings) -> Report:
                 report.figures[f"{shape}: left by {name}"] = within(root, victims)
         if shape == "scattered":
             _cold(cold, root, settings, victims)
-        find = [one.wall for one in walls[FIND]]
-        for name, costs in walls.items():
-            wall = [one.wall for one in costs]
-            against = spread(ratios(wall, find)) + "×" if wall != find else "1"
-            memory = spread([one.rss / 10**6 for one in costs], "{:.0f}")
-            table.rows.append((shape, name, spread(wall), against, spread([one.cpu for one in costs]), memory))
+        table.rows += [(shape, *row) for row in against_find(walls)]
         shutil.rmtree(root)
     table.notes.append(
         "Files of 1 KiB, 1,000 in a directory. The program's time is of the whole command: its start, the quick pass, "
@@ -108,6 +103,16 @@ def _filesystem(place: Path) -> str:
     journaled = mount[mount.index("-") + 1] != "ext4" or any(Path("/proc/fs/jbd2").glob(f"{source}-*"))
     waits = "" if journaled else ", and has no journal: whoever frees a file waits for the device"
     return f"The filesystem is mounted with `discard`{waits}. "
+
+
+def against_find(walls: dict[str, list[Cost]]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each program: its name, wall, ratio to `find -delete`, CPU (seconds) and memory (MB)."""
+    find = [one.wall for one in walls[FIND]]
+    for name, costs in walls.items():
+        wall = [one.wall for one in costs]
+        against = "1" if name == FIND else spread(ratios(wall, find)) + "×"
+        memory = spread([one.rss / 10**6 for one in costs], "{:.0f}")
+        yield name, spread(wall), against, spread([one.cpu for one in costs]), memory
 
 
 def within(root: Path, victims: list[str]) -> int:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from scripts.bench.expire import DELETE, FIND, FLOOR, TRASH, age, make, programs, victims_of, within
-from scripts.bench.harness import Cost, Report, Settings, Table, ratios, spread
+from scripts.bench.expire import DELETE, FIND, FLOOR, TRASH, against_find, age, make, programs, victims_of, within
+from scripts.bench.harness import Cost, Report, Settings, Table
 from tests.mounts import mounted
 
 SPARE = 1_024
@@ -36,12 +36,7 @@ def measure(settings: Settings) -> Report:
         f"Removing {files // 10:,} of {files:,} files, scattered, warm, on a private ext4",
         ("program", "wall, s", "against `find -delete`", "CPU, s", "memory at its largest, MB"),
     )
-    find = [one.wall for one in walls[FIND]]
-    for name, costs in walls.items():
-        wall = [one.wall for one in costs]
-        against = "1" if name == FIND else spread(ratios(wall, find)) + "×"
-        memory = spread([one.rss / 10**6 for one in costs], "{:.0f}")
-        table.rows.append((name, spread(wall), against, spread([one.cpu for one in costs]), memory))
+    table.rows += against_find(walls)
     table.notes.append(
         "With a journal, on a loop device, its image in the page cache: no unlink waits for a device. Target: ≤ 1.3×. "
         "Where the time goes, and what was looked at, is in "
