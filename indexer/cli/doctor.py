@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from indexer.store import Store
 
 
-ANSWER_SECONDS = 5.0
-"""How long the service may take to say how it is."""
-
-
 @click.command(
     epilog=examples(
         "indexer doctor /srv/media",
@@ -70,7 +66,7 @@ def doctor(cli: Cli, directory: Path | None, fix: bool, dry_run: bool, yes: bool
 def _service(store: Store) -> Check:
     """Return whether a service answers, and which process it is."""
     from indexer.reports.machine import Check
-    from indexer.service.client import request
+    from indexer.service.client import ANSWER_SECONDS, request
     from indexer.service.status import HEALTHY
 
     pid = store.service_pid()

@@ -138,8 +138,9 @@ def _run(
     wait: float,
 ) -> int:
     """Ask, do, tell. In report mode there is nothing to ask: the run is refused, and recorded as such."""
-    if not dry_run and manager.store.config.store.mode == "enforce":
-        _ask(cli, manager, scope, yes=yes, limit=limit)
+    if not dry_run and manager.store.config.store.mode == "enforce" and not _ask(cli, manager, scope, yes, limit):
+        note_unseen(cli, manager)
+        return EXIT_DONE
     with cli.out.progress("removing") as update:
         result = do(dry_run=dry_run, limit=limit, wait=wait, progress=lambda done: update(done, None), **scope)
     if cli.out.json:
@@ -156,11 +157,20 @@ def _run(
     return exit_code(result)
 
 
-def _ask(cli: Cli, manager: StorageManager, scope: dict[str, Any], *, yes: bool, limit: int | None) -> None:
-    """On a terminal, show what would go before asking for it; the run makes its plan anew, so it may be less."""
+def _ask(cli: Cli, manager: StorageManager, scope: dict[str, Any], yes: bool, limit: int | None) -> bool:
+    """On a terminal, show what would go before asking for it; the run makes its plan anew, so it may be less.
+
+    False, without a question, when there is nothing to agree to.
+    """
     if not yes and sys.stdin.isatty() and sys.stderr.isatty() and not cli.out.json:
-        for line in plan_lines(manager.make_plan(**scope).as_json(shown=0)):
+        plan = manager.make_plan(**scope).as_json(shown=0)
+        for line in plan_lines(plan):
             cli.out.note(line)
+        # What has long been empty stands in no plan.
+        directories = any(rule.remove_empty_dirs for rule in manager.store.config.classes)
+        if not (plan["due"] or plan.get("purged_files") or plan.get("watermarks") or plan["refused"] or directories):
+            return False
         if limit is not None:
             cli.out.note(f"Of these at most {count(limit)}, the oldest.")
     confirm_or_refuse(f"Remove what is due in {manager.store.root}?", yes=yes)
+    return True

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from indexer.store import Store
 
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
+"""How long a service may take to say how it is; what needs no work it answers at once."""
 
 START = "start it with `indexer watch`"
 
@@ -58,6 +60,11 @@ def request(
         except ConnectionError as error:
             raise errors.ServiceError("the service ended the connection", remedy="see its log") from error
     raise errors.ServiceError("the service stopped before it answered", remedy=START)
+
+
+def greet(store: Store) -> None:
+    """Raise ServiceError, in a few seconds, where the service is stopped or hangs, before it is asked for work."""
+    request(store, "hello", ANSWER_SECONDS)
 
 
 def is_answered(store: Store) -> bool:

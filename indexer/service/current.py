@@ -68,9 +68,10 @@ def settle(store: Store, *, scan: bool) -> None:
     """Let the service catch up, unless nobody wants a `scan`."""
     if not scan:
         return
-    from indexer.service.client import request
+    from indexer.service.client import greet, request
 
     try:
+        greet(store)
         request(store, "settle", SETTLE_SECONDS + 5, timeout=SETTLE_SECONDS)
     except ServiceError as error:
         import logging

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import IndexerError, ServiceError
-from indexer.service.client import NoServiceError, request
+from indexer.service.client import ANSWER_SECONDS, NoServiceError, request
 from indexer.service.stale import HEALTHY
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SILENCE = 60.0
 """Seconds without a turn of the writer after which it counts as stuck. Its longest transaction takes a few."""
-ANSWER_SECONDS = 5.0
 
 Health = tuple[int, dict[str, Any]]
 """(HTTP status, document)."""

@@ -13,7 +13,7 @@ from indexer.errors import BusyError
 from indexer.index.opening import close_filesystems, open_filesystems, open_index
 from indexer.index.queries import Reader
 from indexer.scan import full_scan, quick_scan
-from indexer.service.client import request
+from indexer.service.client import greet, request
 from indexer.service.full_disk import keep_ledger_ready
 from indexer.service.policy import index_policy
 from indexer.service.running import service_running
@@ -65,6 +65,7 @@ def scan_here(
 
 
 def _ask(store: Store, *, quick: bool, progress: Progress) -> dict[str, int]:
+    greet(store)
     answer = request(
         store, "scan", quick=quick, progress=lambda figures: progress(figures.get("seen", 0), figures.get("pending", 0))
     )

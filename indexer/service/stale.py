@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.result import RunResult
 from indexer.errors import ServiceError
-from indexer.service.client import request
+from indexer.service.client import ANSWER_SECONDS, request
 from indexer.units import format_duration
 
 if TYPE_CHECKING:
     from indexer.store import Store
 
 HEALTHY = ("clean", "reconciling")
-ANSWER_SECONDS = 5.0
 
 
 def fresh(store: Store, age: int, now: float) -> str | None:

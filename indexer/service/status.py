@@ -11,7 +11,7 @@ from indexer.errors import IndexerError, NotScannedError, ServiceError
 from indexer.index.queries import Reader
 from indexer.index.questions import due_totals
 from indexer.index.views import own_directories
-from indexer.service.client import NoServiceError, request
+from indexer.service.client import ANSWER_SECONDS, NoServiceError, request
 from indexer.service.jobs import rows_without_service
 from indexer.service.noticing import notices_document
 from indexer.service.state import Snapshot
@@ -24,7 +24,7 @@ HEALTHY = ("clean", "reconciling")
 """States for which `status` exits 0."""
 
 
-def status(store: Store, now: float, timeout: float = 5.0) -> dict[str, Any]:
+def status(store: Store, now: float, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:
     """Return the keys of CONTRACT §4 `status`. `now` is Unix seconds, `timeout` seconds for the service to answer.
 
     Without a service the index is read directly. Raises NotScannedError when there is no complete index and no

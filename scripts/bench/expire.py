@@ -26,6 +26,8 @@ DELETE = "`indexer expire`, action delete"
 TRASH = "`indexer expire`, action trash"
 FLOOR = "bare `unlink` in C, told what to remove, directory by directory"
 PER_DIRECTORY = 1000
+PAIRS = 40
+"""Runs that find nothing, of each store, one after the other: single ones scatter by 20 ms."""
 CONTENT = b"x" * 1024
 POLICY = """
 [store]
@@ -196,15 +198,15 @@ def _nothing(settings: Settings, report: Report) -> Table:
         cost(*INDEXER, "scan", store, "--quiet")
     grow(root / ".indexer" / "index.db", 1000)
     walls: dict[Path, list[float]] = {root: [], empty: []}
-    for _ in range(4 * settings.repeat + 1):
-        for store, found in walls.items():
-            found.append(cost(*INDEXER, "expire", store, "-y", "--no-scan", "--json").wall)
-    more = statistics.median(walls[root]) - statistics.median(walls[empty])
+    for turn in range((PAIRS if count >= 1000 else 1) * settings.repeat):
+        for store in (root, empty) if turn % 2 else (empty, root):
+            walls[store].append(cost(*INDEXER, "expire", store, "-y", "--no-scan", "--json").wall)
+    more = statistics.median(one - other for one, other in zip(walls[root], walls[empty], strict=True))
     report.figures["nothing: files"] = count * 1000
     table = Table("A run that finds nothing to expire, `--no-scan`", ("files in the index", "whole command, ms"))
     for store, files in ((empty, 0), (root, count * 1000)):
         table.rows.append((f"{files:,}", spread([one * 1e3 for one in walls[store]], "{:.1f}")))
-    table.notes.append(f"The difference of the medians is {more * 1e3:.1f} ms. Target: ≤ 1 ms.")
+    table.notes.append(f"The median difference of {len(walls[root])} pairs is {more * 1e3:.1f} ms. Target: ≤ 1 ms.")
     return table
 
 

@@ -144,9 +144,27 @@ def test_without_a_terminal_removing_needs_a_word(store: Cli) -> None:
 @pytest.mark.parametrize(("answer", "code", "left"), [("n", 3, set(AGES)), ("y", 0, set(AGES) - EXPIRED)])
 def test_on_a_terminal_it_shows_what_would_go_and_asks(store: Cli, answer: str, code: int, left: set[bytes]) -> None:
     """The figures first, then the question; "no" is exit 3 and nothing is gone."""
+    ended, said = on_a_terminal("-C", str(store.root), "expire", answer=answer)
+    assert (ended, names(store.root)) == (code, left)
+    assert b"3 files, 24.0 KiB on disk would go" in said
+    assert said.index(b"would go") < said.index(b"Remove what is due in")
+
+
+@pytest.mark.parametrize("command", ["expire", "cleanup"])
+def test_on_a_terminal_it_does_not_ask_when_nothing_is_due(store: Cli, command: str) -> None:
+    """It says so, and that is all."""
+    store("expire", "-y")
+    ended, said = on_a_terminal("-C", str(store.root), command, answer="n")
+    assert (ended, names(store.root)) == (0, set(AGES) - EXPIRED)
+    assert b"Nothing is due." in said
+    assert b"Remove what is due" not in said
+
+
+def on_a_terminal(*words: str, answer: str) -> tuple[int, bytes]:
+    """Run the command line on a terminal where `answer` is typed; return (exit code, what it said)."""
     terminal, inner = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "indexer", "-C", str(store.root), "expire"]
+    command = [sys.executable, "-m", "indexer", *words]
     with subprocess.Popen(command, stdin=inner, stdout=inner, stderr=inner, env=environment) as process:
         os.close(inner)
         os.write(terminal, f"{answer}\n".encode())
@@ -154,9 +172,7 @@ def test_on_a_terminal_it_shows_what_would_go_and_asks(store: Cli, answer: str, 
         while (part := read(terminal)) != b"":
             said += part
     os.close(terminal)
-    assert (process.returncode, names(store.root)) == (code, left)
-    assert b"3 files, 24.0 KiB on disk would go" in said
-    assert said.index(b"would go") < said.index(b"Remove what is due in")
+    return process.returncode, said
 
 
 def read(terminal: int) -> bytes:

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from indexer.errors import ServiceError
+from indexer.manager import StorageManager
+from indexer.service import client
 from tests.capabilities import needs
 from tests.program import PATIENCE, Program
 
@@ -132,6 +135,25 @@ def test_settle_times_out_with_1(program: Program, store: Path) -> None:
         finally:
             service.process.send_signal(signal.SIGCONT)
         service.settle()
+
+
+def test_who_wants_work_of_a_service_that_hangs_learns_it_soon(
+    program: Program, store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is greeted first, with a few seconds to answer: a plan goes by the index as it is, a scan is an error."""
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
+    with program.watch(store) as service:
+        service.settle()
+        service.process.send_signal(signal.SIGSTOP)
+        try:
+            assert StorageManager(store).plan()["totals"]["files"] == 0
+            assert "going by the index as it is: the service did not answer `hello` in time" in caplog.text
+            with pytest.raises(ServiceError, match="`hello`"):
+                StorageManager(store).scan()
+        finally:
+            service.process.send_signal(signal.SIGCONT)
+        service.settle()
+        assert StorageManager(store).scan()["skipped"] == []
 
 
 def test_status_before_any_scan_exits_4(program: Program, store: Path) -> None:
