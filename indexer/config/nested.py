@@ -165,4 +165,14 @@ FILENAME_TIME = table_of(
     ),
     _filename_time,
 )
+
+
+def _file_mode(value: object) -> int:
+    mode = _mode(value)
+    if mode & ~0o777:
+        raise UsageError(f"{value!r} would make every file run as its owner, or its group", remedy='as in "0640"')
+    return mode
+
+
 MODE = Kind('mode: "0750"', _mode, lambda mode: f"{mode:04o}", plain=True)
+FILE_MODE = Kind('mode: "0640"', _file_mode, lambda mode: f"{mode:04o}", plain=True)

@@ -22,7 +22,7 @@ from indexer.config.kinds import (
     list_of,
 )
 from indexer.config.listen import LISTEN
-from indexer.config.nested import FILENAME_TIME, MIN_FREE, MODE, QUOTA, SHARES
+from indexer.config.nested import FILE_MODE, FILENAME_TIME, MIN_FREE, MODE, QUOTA, SHARES
 from indexer.config.when import JOBSTORE, WHEN, ZONE
 
 _LABELS = list_of(NAME.parse, "list of class names", least=1)
@@ -186,7 +186,7 @@ PERMISSIONS = Table(
     "What modes and owners should be; `doctor` checks them, `doctor --fix` sets them.",
     (
         Key("dir_mode", MODE, None, "Mode of directories."),
-        Key("file_mode", MODE, None, "Mode of files."),
+        Key("file_mode", FILE_MODE, None, "Mode of files; never setuid or setgid."),
         Key("owner", NAME, None, "User."),
         Key("group", NAME, None, "Group."),
     ),

@@ -25,6 +25,7 @@ EXAMPLES = 20
 """Paths that are named of each kind of finding."""
 _NO_ATTRIBUTES = {errno.ENODATA, errno.EOPNOTSUPP}
 _ACCESS_ACL = "system.posix_acl_access"
+_SET_ID = stat.S_ISUID | stat.S_ISGID
 _DEFAULT_ACL = "system.posix_acl_default"
 
 
@@ -214,16 +215,23 @@ def _settle(fd: int, st: FileStat, path: bytes, wanted: Wanted, survey: Survey, 
 
 
 def _set(fd: int, st: FileStat, wanted: Wanted) -> None:
-    """Set owner, then mode (chown clears setuid and setgid) of the object that `fd` pins, whatever its name is now."""
+    """Set owner, then mode of the object that `fd` pins, whatever its name is now.
+
+    A file that changes hands loses setuid and setgid, as chown(2) has it: whoever could write into the tree would have
+    made a program that runs as its new owner. With a wanted mode it gets that one, which has neither (`Wanted.of`).
+    """
     pinned = f"/proc/self/fd/{fd}"  # O_PATH has no fchmod (open(2)); this link leads to the object itself
     uid = -1 if wanted.uid is None or wanted.uid == st.uid else wanted.uid
     gid = -1 if wanted.gid is None or wanted.gid == st.gid else wanted.gid
     if (uid, gid) != (-1, -1):
         os.chown(pinned, uid, gid)
-    mode = wanted.dir_mode if stat.S_ISDIR(st.mode) else wanted.file_mode
-    keep = stat.S_IMODE(st.mode) if mode is None else mode
-    if stat.S_IMODE(os.stat(pinned).st_mode) != keep:
-        os.chmod(pinned, keep)
+    now = stat.S_IMODE(os.stat(pinned).st_mode)
+    if stat.S_ISDIR(st.mode):
+        mode = stat.S_IMODE(st.mode) if wanted.dir_mode is None else wanted.dir_mode
+    else:
+        mode = (now if wanted.file_mode is None else wanted.file_mode) & ~_SET_ID
+    if now != mode:
+        os.chmod(pinned, mode)
 
 
 def _has_acl(fd: int, *, directory: bool) -> bool:

@@ -5,6 +5,7 @@ for batch in batches(plan):  intents → hold? → recipe per directory → outc
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -35,6 +36,11 @@ CHILD_BATCH = 1024
 """Files after which no further child is put into the same batch."""
 
 
+def nonce() -> bytes:
+    """Return a few bytes, of letters and digits, that no other run has."""
+    return secrets.token_hex(4).encode()
+
+
 @dataclass(slots=True)
 class Work:
     """The state of a run under way."""
@@ -47,6 +53,8 @@ class Work:
     pace: Pace
     remover: Remover = field(init=False)
     _seq: int = 0
+    _nonce: bytes = field(default_factory=lambda: nonce())
+    """Part of the run's names in the trash: a ledger that is put back as it was before gives its numbers anew."""
     _desktop: str | None = None
     """What is missing for the desktop's trash, "" when nothing is; None until somebody asks."""
     _refused: set[str] = field(default_factory=set)
@@ -208,7 +216,7 @@ class Work:
         return victims
 
     def _trash_name(self, seq: int) -> bytes:
-        return b"%s-%d-%d" % (self.account.context.ledger.id.encode(), self.account.run, seq)
+        return b"%s-%d-%s-%d" % (self.account.context.ledger.id.encode(), self.account.run, self._nonce, seq)
 
     def _batch(self, groups: list[tuple[bytes, list[Victim]]]) -> None:
         victims = [victim for _, group in groups for victim in group]

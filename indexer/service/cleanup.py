@@ -162,9 +162,6 @@ def _run(
         # First of all, so that what a crash left in the trash is back in the tree before the tree is looked at.
         recover_at_start(store=store, root_fd=root_fd, ledger=ledger, now=clock)
         current = index_anyway(stack, store, ledger, clock, scan=scan)
-        purged = PurgeResult()
-        if kind == "cleanup" and store.config.store.mode == "enforce":
-            purged = purge_trash(store=store, root_fd=root_fd, ledger=ledger, now=clock, trigger=trigger)
         at = moment()
         stop_clock = stepped(ledger, store.config.guards, at)
         index = current.index
@@ -200,6 +197,10 @@ def _run(
         decided = _named(decided, written, current.reader, ledger, store.config)
         if stop_clock is None or scope.override == stop_clock.guard:
             note(ledger, at)
+        purged = PurgeResult()
+        # What a guard refuses does nothing at all: by a clock that is wrong the whole trash may be past its time.
+        if kind == "cleanup" and decided.refused is None and store.config.store.mode == "enforce":
+            purged = purge_trash(store=store, root_fd=root_fd, ledger=ledger, now=clock, trigger=trigger)
         if scope.override is not None:
             trigger = f"override {scope.override}"
         take_sample(store, current.reader, ledger, int(clock()))

@@ -29,10 +29,12 @@ def foretell(
 
     What comes free is taken from the index: open files and snapshots show only in a real run.
     """
+    if plan.refused is not None:
+        return plan  # then nothing is done
     past = [] if ledger is None else list(ledger.trash(until=plan.now))
     plan = replace(plan, purged=sum_of(action.allocated for action in past))
     mark = store.config.watermark
-    if mark is None or plan.refused is not None:
+    if mark is None:
         return plan
     from indexer.policy.shelf import sequence_of
     from indexer.policy.watermark import shortage

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.restore import restore, selected
 from indexer.enforce.trash import purge_trash, purgeable
+from indexer.errors import RefusedError
+from indexer.service.wall import moment, stepped
 from indexer.units import text_of
 
 if TYPE_CHECKING:
@@ -80,9 +82,13 @@ def empty_here(
 ) -> dict[str, Any]:
     """Destroy what lies in the trash, or only what was put there more than `older_than` seconds ago.
 
-    Waits up to `wait` seconds for another run. Raises BusyError, LedgerError, FilesystemError.
+    Waits up to `wait` seconds for another run. Raises BusyError, LedgerError, FilesystemError; RefusedError for an age
+    by a clock that has stepped.
     """
     with store.run_lock(wait=wait), Ledger.open(store.ledger_path) as ledger:
+        refusal = None if older_than is None else stepped(ledger, store.config.guards, moment())
+        if refusal is not None:
+            raise RefusedError(refusal.message, guard=refusal.guard, remedy=refusal.remedy)
         root_fd = store.open_root()
         try:
             result = purge_trash(

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import pytest
 
-from indexer.enforce import hooks
+from indexer.enforce import hooks, work
 from tests.enforce.arena import Arena, Staged, digest
 from tests.exchange import exchange
 
@@ -326,12 +326,13 @@ def test_a_file_written_before_the_lease(arena: Arena, stage: Stage, window: str
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_trash_name_occupied(arena: Arena, action: str) -> None:
-    """An object that already has the trash name (a ledger restored from a backup) is never replaced."""
+def test_trash_name_occupied(arena: Arena, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that already has the trash name is never replaced."""
+    monkeypatch.setattr(work, "nonce", lambda: b"0")
     path = arena.write("uploads/a", b"victim")
     trash = arena.root / ".indexer" / "trash"
     trash.mkdir(mode=0o700)
-    (trash / f"{arena.ledger.id}-1-1").write_bytes(b"older")
+    (trash / f"{arena.ledger.id}-1-0-1").write_bytes(b"older")
     result = arena.run(arena.plan(path, action=action))
 
     assert (result.files_removed, result.errors) == (0, ((path, "EEXIST: File exists"),))

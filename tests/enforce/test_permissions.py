@@ -53,11 +53,29 @@ def test_what_differs_is_counted_and_set(arena: Arena) -> None:
 
 @needs("CAP_CHOWN")
 def test_owner_and_group(arena: Arena) -> None:
-    """Owner and group are set before the mode, since chown clears setuid and setgid."""
+    """Both are set, then the mode, of files and directories."""
     path = arena.root / os.fsdecode(arena.write("uploads/a"))
-    assert survey(arena, Wanted(None, 0o2755, 1234, 4321), mend=True).errors == []
-    assert (path.stat().st_uid, path.stat().st_gid, mode(path)) == (1234, 4321, 0o2755)
-    assert (arena.root / "uploads").stat().st_gid == 4321
+    assert survey(arena, Wanted(0o2750, 0o755, 1234, 4321), mend=True).errors == []
+    assert (path.stat().st_uid, path.stat().st_gid, mode(path)) == (1234, 4321, 0o755)
+    assert ((arena.root / "uploads").stat().st_gid, mode(arena.root / "uploads")) == (4321, 0o2750)
+
+
+@needs("CAP_CHOWN")
+@pytest.mark.parametrize(
+    "wanted", [Wanted(None, None, 0, None), Wanted(None, None, None, 0), Wanted(None, 0o4755, 0, 0)]
+)
+def test_a_program_that_changes_hands_runs_as_nobody_else(arena: Arena, wanted: Wanted) -> None:
+    """A stranger's setuid and setgid program is not one of its new owner's or group's."""
+    path = arena.root / os.fsdecode(arena.write("uploads/x"))
+    os.chown(path, 1000, 1000)
+    path.chmod(0o6755)
+    assert survey(arena, wanted, mend=True).errors == []
+    assert mode(path) == 0o755
+    folder = arena.root / "uploads"
+    folder.chmod(0o2755)
+    os.chown(folder, 1000, 1000)
+    survey(arena, wanted, mend=True)
+    assert mode(folder) == 0o2755
 
 
 def test_links_lead_nowhere(arena: Arena, tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from indexer import StorageManager
 from indexer.enforce.ledger import Ledger
+from indexer.errors import RefusedError
 from indexer.store import initialise_store
 from tests.program import Program
 
@@ -71,6 +74,32 @@ def test_a_stepped_clock_refuses_until_somebody_says_that_it_is_right(program: P
     assert program.json("cleanup", "-y", "--override", "max_clock_step", tmp_path)["files_removed"] == 4
     with Ledger.open(path, read_only=True) as ledger:
         assert abs(json.loads(ledger.noted("clock") or "")[0] - time.time()) < 60
+
+
+def test_what_a_guard_refuses_leaves_the_trash_as_well(tmp_path: Path) -> None:
+    """By a clock that has stepped all of it is past its time: nothing is destroyed, until somebody says it is right."""
+    store(tmp_path)
+    text = CONFIGURATION.replace('"delete"', '"trash"\ntrash_ttl = "1h"').replace(
+        "[guards]", "[guards]\nmax_fraction = 1"
+    )
+    (tmp_path / "indexer.toml").write_text(text.replace('["max_fraction"]', '["max_clock_step"]'))
+    initialise_store(tmp_path)
+    ahead = [0.0]
+    manager = StorageManager(tmp_path, clock=lambda: time.time() + ahead[0])
+    manager.scan()
+    assert manager.run_cleanup(limit=3)["files_removed"] == 3
+    with Ledger.open(tmp_path / ".indexer" / "ledger.db") as ledger:
+        wall, boot, up = json.loads(ledger.noted("clock") or "")
+        ledger.note("clock", json.dumps([wall + 400 * 86_400, boot, up]))
+    ahead[0] = 7200.0
+    for dry_run in (True, False):
+        result = manager.run_cleanup(dry_run=dry_run)
+        assert (result["refused"], result["purged_files"]) == ("max_clock_step", 0)
+    with pytest.raises(RefusedError, match="clock"):
+        manager.trash_empty(older_than=3600)
+    assert manager.trash_list()["files"] == 3
+    done = manager.run_cleanup(override="max_clock_step")
+    assert (done["purged_files"], done["files_removed"]) == (3, 2)
 
 
 def test_many_small_runs_are_one_large_run(tmp_path: Path) -> None:
