@@ -56,6 +56,9 @@ def hold(
     for one in held:
         end_text = "until released" if one["until"] is None else f"until {format_time(one['until'])}"
         cli.out.text(f"held {show_text(one['path'] or '.')} {end_text}")
+    for path in () if is_glob else wanted:
+        if os.path.islink(os.path.join(os.fsencode(manager.store.root), path)):
+            cli.out.note(f"{show_name(path)} is a symbolic link: it is held, what it leads to is not.")
     return EXIT_DONE
 
 

@@ -107,6 +107,8 @@ def trash_empty(cli: Cli, directory: Path | None, dry_run: bool, yes: bool, wait
     else:
         verb = "Would destroy" if dry_run else "Destroyed"
         cli.out.text(f"{verb} {count(result['files_removed'])}, {format_size(result['bytes_freed'])} freed")
+        for why, files in result["kept"].items():
+            cli.out.text(f"Kept: {count(files)} {why} (indexer report holds)")
         for line in error_lines(result["errors"]):
             cli.out.warn(line, style="red")
     return exit_code(result)

@@ -127,10 +127,12 @@ class History(Database):
         return any(found == path or (tree and found.startswith(below)) for found in self.under_way())
 
     def under_way(self) -> Iterator[bytes]:
-        """Yield the paths of open intents: removals that may be under way."""
+        """Yield the paths of open intents: removals, also out of the trash, that may be under way."""
         rows = self._query(
             "SELECT path, path_bytes FROM action WHERE run_id IN (SELECT id FROM run WHERE finished IS NULL)"
-            " AND (outcome IS NULL OR outcome = 'destroying')"
+            " AND (outcome IS NULL OR outcome = 'destroying') UNION ALL"
+            " SELECT path, path_bytes FROM action WHERE in_trash IS NOT NULL AND outcome = 'purging'"
+            " AND left_run IN (SELECT id FROM run WHERE finished IS NULL)"
         )
         return (path_of(*row) for row in rows)
 

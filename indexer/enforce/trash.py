@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import stat
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce import hooks
@@ -21,7 +22,7 @@ from indexer.syscalls.sync import sync_filesystem
 from indexer.units import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from indexer.enforce.ledger import Ledger
     from indexer.enforce.rows import Action
@@ -37,6 +38,8 @@ class PurgeResult:
     files_removed: int = 0
     bytes_freed: int = 0
     errors: tuple[tuple[bytes, str], ...] = ()
+    kept: dict[str, int] = field(default_factory=dict)
+    """What a hold or a lease covers, by word."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the document of `trash empty --json`."""
@@ -45,6 +48,7 @@ class PurgeResult:
             "files_removed": self.files_removed,
             "bytes_freed": self.bytes_freed,
             "errors": [{"path": text_of(path), "error": error} for path, error in self.errors],
+            "kept": dict(sorted(self.kept.items())),
         }
 
 
@@ -64,6 +68,26 @@ def purgeable(ledger: Ledger, *, now: int, older_than: int | None = None, everyt
         for action in chosen
         if action.outcome != "stray" and action.at is not None and now - action.at > (older_than or 0)
     ]
+
+
+def unprotected(ledger: Ledger, actions: Iterable[Action], now: float) -> tuple[list[Action], dict[str, int]]:
+    """Return (those of the trash that may be destroyed at `now`, how many others a hold or a lease covers, by word).
+
+    What it covers is the path that they had: in the trash lies the only copy of it.
+    """
+    protection = ledger.protection(now)
+    if not protection:
+        return list(actions), {}
+    free, kept = [], Counter[str]()
+    for action in actions:
+        word = protection.blocker(action.path)
+        if word is None and action.action == "rmdir":
+            word = protection.inside(action.path)
+        if word is None:
+            free.append(action)
+        else:
+            kept[word] += 1
+    return free, dict(kept)
 
 
 def purge_trash(
@@ -93,8 +117,9 @@ def purge_trash(
             if only is not None
             else purgeable(ledger, now=int(now()), older_than=older_than, everything=everything)
         )
+        chosen, kept = unprotected(ledger, chosen, now())
         if not chosen:
-            return PurgeResult()
+            return PurgeResult(kept=kept)
         config = store.config
         run = ledger.begin_run(
             "purge",
@@ -115,29 +140,46 @@ def purge_trash(
                 break
             batch = chosen[start : start + size]
             ledger.leaving(run, "purging", [(None, action.run, action.seq) for action in batch])
+            # After the announcement: whoever holds a path now either sees it, or is seen here.
+            free, held = unprotected(ledger, batch, now())
             rows: list[tuple[str, str | None, int | None, bytes | None, int, int]] = []
-            for action in batch:
+            if held:
+                kept = dict(Counter(kept) + Counter(held))
+                may = {(action.run, action.seq) for action in free}
+                rows += [_stays(action) for action in batch if (action.run, action.seq) not in may]
+            for action in free:
                 try:
-                    freed += patience.call(functools.partial(_destroy, places, action))
+                    gave = patience.call(functools.partial(_destroy, places, action))
                 except (OSError, TrustError) as error:
                     text = describe(error) if isinstance(error, OSError) else error.message
                     errors.append((action.path, text))
-                    rows.append((action.outcome or "trashed", action.error, None, None, action.run, action.seq))
-                else:
-                    files += 1
-                    rows.append(("purged", None, int(now()), None, action.run, action.seq))
+                    rows.append(_stays(action))
+                    continue
+                if gave is None:
+                    rows.append(("unknown", "it was not in the trash", int(now()), None, action.run, action.seq))
+                    continue
+                files, freed = files + 1, freed + gave
+                rows.append(("purged", None, int(now()), None, action.run, action.seq))
             ledger.left(rows)
             pace.spend(len(batch))
         for place in places.places:
             if place.trash_fd >= 0:
                 sync_filesystem(place.trash_fd)
-        result = PurgeResult(run, files, freed, tuple(errors))
+        result = PurgeResult(run, files, freed, tuple(errors), kept)
         ledger.finish_run(run, now(), result.as_json())
     return result
 
 
-def _destroy(places: Places, action: Action) -> int:
-    """Unlink one object from the trash when it is the recorded one; return the allocated bytes that gave back."""
+def _stays(action: Action) -> tuple[str, str | None, int | None, bytes | None, int, int]:
+    """Return the row that takes an announcement back."""
+    return (action.outcome or "trashed", action.error, None, None, action.run, action.seq)
+
+
+def _destroy(places: Places, action: Action) -> int | None:
+    """Unlink one object from the trash when it is the recorded one; return the allocated bytes that gave back.
+
+    None where there is no such object: somebody who may reach in here, or a ledger older than the trash.
+    """
     place = places.named(action.filesystem)
     if place is None:
         raise FileNotFoundError(2, f"its filesystem {action.filesystem} is not mounted")
@@ -147,7 +189,7 @@ def _destroy(places: Places, action: Action) -> int:
     try:
         st = stat_at(trash_fd, name)
     except FileNotFoundError:
-        return 0  # gone already: only we, or root, reach in here
+        return None
     if (st.inode, st.btime_ns) != action.identity and not place.overlay:
         raise OSError(116, "the object in the trash is not the one that was put there")
     if stat.S_ISDIR(st.mode):  # one that went in one piece and could not come back

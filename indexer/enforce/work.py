@@ -36,7 +36,7 @@ CHILD_BATCH = 1024
 """Files after which no further child is put into the same batch."""
 
 
-def nonce() -> bytes:
+def _nonce() -> bytes:
     """Return a few bytes, of letters and digits, that no other run has."""
     return secrets.token_hex(4).encode()
 
@@ -53,7 +53,7 @@ class Work:
     pace: Pace
     remover: Remover = field(init=False)
     _seq: int = 0
-    _nonce: bytes = field(default_factory=lambda: nonce())
+    _nonce: bytes = field(default_factory=_nonce)
     """Part of the run's names in the trash: a ledger that is put back as it was before gives its numbers anew."""
     _desktop: str | None = None
     """What is missing for the desktop's trash, "" when nothing is; None until somebody asks."""

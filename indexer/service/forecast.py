@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from indexer.enforce.trash import unprotected
 from indexer.policy.quota import sum_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def foretell(
     """
     if plan.refused is not None:
         return plan  # then nothing is done
-    past = [] if ledger is None else list(ledger.trash(until=plan.now))
+    past = [] if ledger is None else unprotected(ledger, ledger.trash(until=plan.now), plan.now)[0]
     plan = replace(plan, purged=sum_of(action.allocated for action in past))
     mark = store.config.watermark
     if mark is None:

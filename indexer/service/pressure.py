@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from indexer.enforce.run import execute
-from indexer.enforce.trash import purge_trash
+from indexer.enforce.trash import purge_trash, unprotected
 from indexer.policy.quota import Used
 from indexer.policy.watermark import Room, Shortage, disappoints, shortage
 from indexer.service.giving_way import oldest_trash, plan_relief
@@ -134,7 +134,8 @@ class Relieving:
         return files, size
 
     def _oldest_trash(self, name: str, need: Shortage) -> list[Action]:
-        return oldest_trash(self.ledger.trash(), name, Used(need.files, need.bytes))
+        lying, _held = unprotected(self.ledger, self.ledger.trash(), self.clock())
+        return oldest_trash(lying, name, Used(need.files, need.bytes))
 
     def _files(self, name: str, fd: int, mark: Watermark, need: Shortage) -> tuple[RunResult | None, str]:
         plan = plan_relief(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.ledger import Ledger
 from indexer.enforce.restore import restore, selected
-from indexer.enforce.trash import purge_trash, purgeable
+from indexer.enforce.trash import PurgeResult, purge_trash, purgeable, unprotected
 from indexer.errors import RefusedError
 from indexer.service.wall import moment, stepped
 from indexer.units import text_of
@@ -107,8 +107,10 @@ def empty_here(
 def would_empty(store: Store, clock: Callable[[], float], *, older_than: int | None = None) -> dict[str, Any]:
     """Return what `empty_here` would destroy, by the ledger. Raises LedgerError."""
     chosen: list[Action] = []
+    kept: dict[str, int] = {}
     if store.ledger_path.exists():
         with Ledger.open(store.ledger_path, read_only=True) as ledger:
             chosen = purgeable(ledger, now=int(clock()), older_than=older_than, everything=older_than is None)
+            chosen, kept = unprotected(ledger, chosen, clock())
     freed = sum(action.allocated for action in chosen)
-    return {"run": None, "files_removed": len(chosen), "bytes_freed": freed, "errors": [], "dry_run": True}
+    return {**PurgeResult(None, len(chosen), freed, kept=kept).as_json(), "dry_run": True}

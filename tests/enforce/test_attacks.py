@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from dataclasses import replace
 
 import pytest
 
-from indexer.enforce import hooks, work
+from indexer.enforce import hooks
 from tests.enforce.arena import Arena, Staged, digest
 from tests.exchange import exchange
 
@@ -328,7 +329,7 @@ def test_a_file_written_before_the_lease(arena: Arena, stage: Stage, window: str
 @pytest.mark.parametrize("action", ACTIONS)
 def test_trash_name_occupied(arena: Arena, action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An object that already has the trash name is never replaced."""
-    monkeypatch.setattr(work, "nonce", lambda: b"0")
+    monkeypatch.setattr(secrets, "token_hex", lambda _bytes: "0")
     path = arena.write("uploads/a", b"victim")
     trash = arena.root / ".indexer" / "trash"
     trash.mkdir(mode=0o700)

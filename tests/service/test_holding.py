@@ -152,6 +152,46 @@ def test_a_hold_returns_only_when_no_removal_that_covers_it_is_in_flight(
     assert {path for path in left(manager) if path.startswith("temp/a")} == {"temp/a/1", "temp/a/2"}
 
 
+def test_what_lies_in_the_trash_is_held_as_well(manager: StorageManager) -> None:
+    """The only copy of a held path is destroyed by nobody: not by its time, not by hand, not for room."""
+    manager.run_cleanup()
+    late = StorageManager.of(manager.store, clock=lambda: time.time() + 40 * 86_400)
+    manager.hold("temp/a", "temp/5")
+    assert late.run_cleanup(dry_run=True)["purged_files"] == 3
+    assert late.run_cleanup()["purged_files"] == 3
+    for dry_run in (True, False):
+        done = late.trash_empty(dry_run=dry_run)
+        assert (done["files_removed"], done["kept"]) == (0, {"held": 3})
+    assert manager.restore(["temp/a", "temp/5"])["errors"] == []
+    assert left(manager) == {"temp/a/1", "temp/a/2", "temp/5"}
+
+
+def test_a_hold_that_comes_while_the_trash_is_emptied(manager: StorageManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded after the announcement and before the first unlink: what it covers stays in the trash."""
+    manager.run_cleanup()
+    announce = Ledger.leaving
+
+    def announced(ledger: Ledger, run: int, outcome: str, rows: list[tuple[bytes | None, int, int]]) -> None:
+        announce(ledger, run, outcome, rows)
+        assert set(ledger.under_way()) == {b"temp/a/1", b"temp/a/2", b"temp/b/3", b"temp/b/4", b"temp/5", b"temp/6"}
+        ledger.add_hold(b"temp/b", "tree", until=None, reason="", by="", now=time.time())
+
+    monkeypatch.setattr(Ledger, "leaving", announced)
+    done = manager.trash_empty()
+    assert (done["files_removed"], done["kept"], done["errors"]) == (4, {"held": 2}, [])
+    assert {item["path"] for item in manager.trash_list()["items"]} == {"temp/b/3", "temp/b/4"}
+
+
+def test_what_is_not_in_the_trash_is_not_said_to_be_destroyed(manager: StorageManager) -> None:
+    """A ledger older than the trash, or a hand in it: neither counted nor called purged."""
+    manager.run_cleanup()
+    (first, *_) = (manager.store.control / "trash").iterdir()
+    first.unlink()
+    assert manager.trash_empty()["files_removed"] == 5
+    with Ledger.open(manager.store.ledger_path, read_only=True) as ledger:
+        assert sorted(str(action.outcome) for action in ledger.actions(1)) == ["purged"] * 5 + ["unknown"]
+
+
 def test_a_glob_holds_what_matches_now_and_later(manager: StorageManager, tmp_path: Path) -> None:
     """By the language of `match`; the published copy shows single files as held."""
     held = manager.hold("**/[12]", glob=True, reason="masters")
