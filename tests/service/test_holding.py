@@ -162,7 +162,7 @@ def test_what_lies_in_the_trash_is_held_as_well(manager: StorageManager) -> None
     for dry_run in (True, False):
         done = late.trash_empty(dry_run=dry_run)
         assert (done["files_removed"], done["kept"]) == (0, {"held": 3})
-    assert manager.restore(["temp/a", "temp/5"])["errors"] == []
+    assert manager.restore(paths=["temp/a", "temp/5"])["errors"] == []
     assert left(manager) == {"temp/a/1", "temp/a/2", "temp/5"}
 
 
