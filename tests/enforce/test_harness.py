@@ -270,6 +270,7 @@ def test_under_attack_for_long(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(14_400)
 def test_directories_in_one_piece_under_attack_for_long(tmp_path: Path) -> None:
     """Two hundred thousand removals by an attacker who leaves most directories alone long enough to go in one piece."""
     attempted = exchanges = pieces = 0
