@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from indexer.enforce import hooks
-from indexer.enforce.places import Place, Places, describe, object_of
+from indexer.enforce.places import Place, Places, describe, object_of, split
+from indexer.store.own import is_own
 from indexer.syscalls.beneath import open_beneath
 from indexer.syscalls.flock import locked
 from indexer.syscalls.stat import stat_fd
@@ -44,7 +45,7 @@ class Directories:
     def open(self, directory: bytes) -> int:
         """Return a descriptor of `directory` (relative to the store's root), or raise Blocked.
 
-        Every directory from the root down to it was seen not to be locked, nor to be the store's own.
+        Every directory from the root down to it was seen not to be locked, nor to be the store's own, nor another's.
         """
         if self._places.missing and self._places.is_missing(directory):
             raise Blocked("not_mounted")
@@ -57,7 +58,7 @@ class Directories:
             raise blocked_by(error) from error
         try:
             hooks.at("directory.opened")
-            why = self._why(fd)
+            why = self._why(fd, split(directory)[1])
             hooks.at("directory.locked")
         except OSError as error:
             os.close(fd)
@@ -82,8 +83,9 @@ class Directories:
             os.close(again)
         return None
 
-    def _why(self, fd: int) -> str | None:
-        if object_of(stat_fd(fd)) in self._places.protected:
+    def _why(self, fd: int, name: bytes) -> str | None:
+        st = stat_fd(fd)
+        if object_of(st) in self._places.protected or is_own(name, st.uid, st.mode):
             return "protected"
         if self._held is not None and self._held(fd):
             return "held"
@@ -105,14 +107,14 @@ class Directories:
         below = parent[len(place.base) + 1 :] if place.base else parent
         fd = open_beneath(place.base_fd, b"")
         try:
-            why = self._why(fd)
+            why = self._why(fd, split(place.base)[1])
             for component in below.split(b"/") if below else ():
                 if why is not None:
                     break
                 deeper = open_beneath(fd, component)
                 os.close(fd)
                 fd = deeper
-                why = self._why(fd)
+                why = self._why(fd, component)
         finally:
             os.close(fd)
         return why

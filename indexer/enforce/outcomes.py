@@ -32,7 +32,7 @@ KEPT: Final = {
     "other_filesystem": "it, or its directory, lies on a filesystem that the configuration does not name",
     "other_project": "a project quota stands between it and the trash (EXDEV): never copied; `delete` can remove it",
     "not_mounted": "the filesystem that the configuration names there is not mounted now",
-    "protected": "it belongs to the store itself: control directory, state, trash or configuration",
+    "protected": "it belongs to a store, this one or another: control directory, state, trash or configuration",
     "held": "a hold covers it",
     "leased": "a lease of an application covers it",
     "unavailable": "its class's action is not available here: no desktop, or no send2trash",

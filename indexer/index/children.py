@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.index.backlog import Listing
 from indexer.index.rows import NS, name_of
+from indexer.store.own import is_own
 from indexer.syscalls.handles import handle_of
 from indexer.syscalls.stat import stat_at
 
@@ -75,7 +76,7 @@ class Children:
         """
         directories = self._directories
         here = subdirectories.get(child.key)
-        if (os.makedev(*child.dev), child.inode) in self._exempt or (rules.ignores and rules.ignored(child.name, True)):
+        if self._is_exempt(fd, child) or (rules.ignores and rules.ignored(child.name, True)):
             if here is not None:
                 self._limbo.displaced(here, parent_id, child.key)
             return
@@ -98,6 +99,18 @@ class Children:
             else:
                 self._limbo.displaced(here, parent_id, child.key)
         self._adopt(parent_id, fd, child, handle, filesystem, listing, verify=verify)
+
+    def _is_exempt(self, fd: int, child: Child) -> bool:
+        """Say whether it belongs to this store, or is what another keeps in a tree: its trash is nobody's to age."""
+        if (os.makedev(*child.dev), child.inode) in self._exempt:
+            return True
+        if not child.name.startswith(b".indexer"):
+            return False
+        try:
+            st = stat_at(fd, child.name)
+        except FileNotFoundError:
+            return False
+        return is_own(child.name, st.uid, st.mode)
 
     def vanished(self, parent_id: int, key: Key, directory_id: int) -> None:
         """There is no directory under this name any more; the place of a filesystem that is not mounted may be gone."""
