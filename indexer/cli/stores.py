@@ -12,10 +12,11 @@ import click
 from indexer.cli._common import Cli, common_options, examples
 from indexer.cli._paths import DIRECTORY, PATH
 from indexer.errors import EXIT_DONE, EXIT_USAGE, ConfigError, IndexerError, NoStoreError, UsageError
-from indexer.units import format_duration, show_text
+from indexer.units import count, format_duration, show_name, show_text
 
 if TYPE_CHECKING:
     from indexer.config import Config
+    from indexer.service.adopting import Adopted
     from indexer.store import Store
 
 PROFILES = ("media", "cache", "scratch", "empty")
@@ -46,11 +47,21 @@ def init(cli: Cli, directory: Path | None, profile: str | None, adopt: bool) -> 
     environment = os.environ.get("INDEXER_STORE")
     chosen = directory or cli.store or Path(environment or ".")
     kept = os.path.lexists(cli.config or chosen / CONFIG)
-    store = initialise_store(chosen, profile, config_path=cli.config, adopt=adopt)
+    found: Adopted | None = None
+
+    def settle(before: Store) -> None:
+        from indexer.service.adopting import take_over_trash
+
+        nonlocal found
+        found = take_over_trash(before)
+
+    store = initialise_store(chosen, profile, config_path=cli.config, adopt=adopt, settle=settle)
     if cli.out.json:
-        cli.out.document(_init_document(store))
+        trash = {} if found is None else {"trash": found.as_json()}
+        cli.out.document({**_init_document(store), **trash})
     else:
         _show_init(cli, store, kept=kept)
+        _show_trash(cli, found)
 
 
 def _init_document(store: Store) -> dict[str, Any]:
@@ -84,6 +95,17 @@ def _show_init(cli: Cli, store: Store, *, kept: bool) -> None:
         cli.out.note(f"Nothing will be removed: {store.keep_reason}")
     elif store.config.store.mode == "report":
         cli.out.note("Nothing is removed while mode is report. Next: edit the classes, indexer scan, indexer plan.")
+
+
+def _show_trash(cli: Cli, found: Adopted | None) -> None:
+    if found is None:
+        return
+    if found.renewed:
+        cli.out.text(f"trash: {count(found.renewed, 'object')} known again, restorable as before")
+    for path in found.strays:
+        cli.out.warn(f"{show_name(path)}: what lies in the trash is not what was put there; nothing destroys it")
+    if found.strays:
+        cli.out.warn("look at it: indexer trash list; bring it back: indexer restore PATH")
 
 
 @click.group(name="config")

@@ -10,12 +10,15 @@ from indexer.enforce.archive import Archive
 from indexer.enforce.history import History
 from indexer.enforce.holds import Holds
 from indexer.enforce.notices import Notices
-from indexer.enforce.rows import Ending, Intent, Plain, path_columns, ranges
+from indexer.enforce.rows import Ending, Intent, Plain, path_columns, ranges, signed
 from indexer.enforce.samples import Samples
 from indexer.enforce.thrash import Thrash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from indexer.enforce.rows import Action
+    from indexer.syscalls.stat import FileStat
 
 _INTENT = (
     "INSERT INTO action (seq, path, path_bytes, filesystem, class, action, reason, size, allocated, links, uid, gid,"
@@ -29,6 +32,9 @@ _ENDING = (
 _PLAIN = (
     "UPDATE action SET outcome = ?, error = ?, at = ?, in_trash = ?, restorable_until = ?"
     " WHERE run_id = ? AND seq BETWEEN ? AND ?"
+)
+_RENEW = (
+    "UPDATE action SET allocated = ?, links = ?, inode = ?, birth_ns = ?, mtime_ns = ? WHERE run_id = ? AND seq = ?"
 )
 _BEGIN = 'INSERT INTO run (kind, "trigger", user, mode, policy, started, planned) VALUES (?, ?, ?, ?, ?, ?, ?)'
 _FINISH = (
@@ -120,6 +126,19 @@ class Ledger(Archive, History, Holds, Notices, Samples, Thrash):
         hooks.at("ledger.before")
         self._write(work)
         hooks.at("ledger.after")
+
+    def renew(self, rows: Iterable[tuple[Action, FileStat]], strays: Sequence[Ending]) -> None:
+        """Record which objects those of a copied tree are now, and which are not what they should be, in one commit."""
+        values = [
+            (st.blocks * 512, st.links, signed(st.inode), st.btime_ns, st.mtime_ns, action.run, action.seq)
+            for action, st in rows
+        ]
+
+        def work(connection: Any) -> None:
+            connection.executemany(_RENEW, values)
+            connection.executemany(_ENDING, strays)
+
+        self._write(work)
 
     def finish_run(self, run: int, now: float, result: dict[str, Any]) -> None:
         """Record the end of a run; `result` has the keys of CONTRACT §4. From here on its outcomes are final."""

@@ -106,7 +106,7 @@ def _torn_children(places: Places, ledger: Ledger, run: int) -> set[str | None]:
             torn.add(action.child)  # the latter: an earlier recovery, cut off itself, has begun to bring it back
         elif action.outcome == "trashed" and (place := places.named(action.filesystem)) is not None:
             try:
-                there = _in_trash(action, place) is None and _original(action, places) is not None
+                there = _in_trash(action, place) is None and original(action, places) is not None
             except (OSError, TrustError):
                 continue  # said where it is settled
             if there:
@@ -127,14 +127,14 @@ def _settle(action: Action, places: Places, run: int, now: int, *, back: bool = 
     if action.action == "rmdir":
         if action.outcome is not None:
             return None
-        there = _original(action, places) is not None
+        there = original(action, places) is not None
         return ending_of(action, run, now, "kept" if there else "deleted", "rolled_back" if there else None)
     st = _in_trash(action, place)
     if action.outcome == "destroying":
         return _destroyed(action, place, places, st, run, now)
     if st is not None:
         return _from_trash(action, place, places, st, run, now, back=back)
-    if _original(action, places) is not None:
+    if original(action, places) is not None:
         return ending_of(action, run, now, "kept", "rolled_back")
     if action.outcome == "deleted":
         return None
@@ -145,7 +145,7 @@ def _destroyed(action: Action, place: Place, places: Places, st: FileStat | None
     """The end of its child had been decided: destroy what is left of it, so that it is gone as a whole."""
     if st is not None and (st.inode, st.btime_ns) == action.identity:
         os.unlink((action.trash_name or "").encode(), dir_fd=place.trash_fd)
-    elif _original(action, places) is not None:
+    elif original(action, places) is not None:
         return ending_of(action, run, now, "kept", "rolled_back")
     return ending_of(action, run, now, "deleted", None)
 
@@ -184,8 +184,12 @@ def _in_trash(action: Action, place: Place) -> FileStat | None:
         return None
 
 
-def _original(action: Action, places: Places) -> FileStat | None:
-    """Return the stat of the object in the action's place when it is the one that the action was about."""
+def _is_it(action: Action, st: FileStat) -> bool:
+    return (st.inode, st.btime_ns) == action.identity
+
+
+def original(action: Action, places: Places, same: Callable[[Action, FileStat], bool] = _is_it) -> FileStat | None:
+    """Return the stat of the object in the action's place when it is the `same` one that the action was about."""
     directory, name = split(action.path)
     try:
         dir_fd = places.open(directory)
@@ -199,7 +203,7 @@ def _original(action: Action, places: Places) -> FileStat | None:
         return None
     finally:
         os.close(dir_fd)
-    return st if (st.inode, st.btime_ns) == action.identity else None
+    return st if same(action, st) else None
 
 
 def _undo_leaving(places: Places, ledger: Ledger, now: int) -> None:

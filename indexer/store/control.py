@@ -6,16 +6,23 @@ import errno
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexer.config.trust import PATH, open_place, open_private_directory, shown
 from indexer.errors import FilesystemError, NoStoreError, TrustError
 from indexer.store.identity import Marker, difference, mark, read_marker, write_marker
-from indexer.store.open import outside_of_tree
+from indexer.store.locks import locked
+from indexer.store.moving import move_trash
+from indexer.store.open import as_store, outside_of_tree
 from indexer.store.places import CONTROL, may_write, private_state, state_home
+
+if TYPE_CHECKING:
+    from indexer.config import Config
+    from indexer.store.store import Store
 
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -96,17 +103,33 @@ def _exclusive(directory: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def make_marker(root: Path, control: Path, state: Path | None, *, adopt: bool) -> None:
-    """Write the marker, and a second one into a state of its own, unless they are there."""
-    own_state = Path(os.path.realpath(state)) if state else control
-    with _exclusive(control) as fd:
+def make_marker(
+    root: Path, control: Path, config: Config, *, adopt: bool, settle: Callable[[Store], None] | None = None
+) -> None:
+    """Write the marker, and a second one into a state of its own, unless they are there.
+
+    `adopt` takes the trashes along, also those that an adoption which was cut off has left behind. A crash at any
+    point leaves a store that is refused until it is adopted again. `settle`: see `initialise_store`.
+    """
+    names = config.store.filesystems
+    own_state = Path(os.path.realpath(config.store.state)) if config.store.state else control
+    with _exclusive(control) as fd, ExitStack() as locks:
         marker, former = _marker(root, control, fd, adopt=adopt)
+        if adopt and former != "":
+            locks.enter_context(locked(control / "service.lock", "service"))
+            locks.enter_context(locked(control / "run.lock", "run"))
+            before = read_marker(fd, control)
+            move_trash(root, names, before)
+            if settle is not None:
+                settle(as_store(root, config, control, before, own_state))
         if former:
             _drop_index(own_state)
         if own_state != control:
             _mark_state(own_state, control, marker, former)
         if former is not None:
             write_marker(fd, marker)
+        if former:
+            move_trash(root, names, marker)
 
 
 def _marker(root: Path, control: Path, fd: int, *, adopt: bool) -> tuple[Marker, str | None]:
@@ -137,7 +160,7 @@ def _mark_state(state: Path, control: Path, marker: Marker, former: str | None) 
     """Put the store's id into a state of its own: a ledger left behind elsewhere would be a second truth."""
     with _exclusive(state) as fd:
         try:
-            there = read_marker(fd, state).id
+            there = read_marker(fd, state)
         except NoStoreError:
             if (control / "ledger.db").exists():
                 raise FilesystemError(
@@ -146,11 +169,12 @@ def _mark_state(state: Path, control: Path, marker: Marker, former: str | None) 
                 ) from None
             write_marker(fd, marker)
             return
-        if there not in {marker.id, former}:
+        # The third: an adoption that was cut off has marked the state and not the control directory.
+        if there.id not in {marker.id, former} and not (former and there.adopted_from == former):
             raise FilesystemError(
                 f"{shown(state)} is the state of another store", remedy="give each store a [store] state of its own"
             )
-        if there != marker.id:
+        if there.id != marker.id:
             write_marker(fd, marker)
 
 

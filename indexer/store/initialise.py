@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from indexer.config.trust import PATH, open_place, shown
 from indexer.errors import FilesystemError, TrustError, UsageError
 from indexer.store.control import make_control, make_marker
-from indexer.store.nested import refuse_nested
+from indexer.store.nested import refuse_nested, refuse_second
 from indexer.store.open import find_config, open_store, read_store_config
 from indexer.store.places import CONFIG, CONTROL, real_directory, state_home
 
@@ -34,6 +34,7 @@ def initialise_store(
     index_only: bool = False,
     config_path: Path | None = None,
     adopt: bool = False,
+    settle: Callable[[Store], None] | None = None,
     overrides: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Store:
@@ -42,9 +43,12 @@ def initialise_store(
     Writes a configuration from `profile` (without one: proposed from what lies in the tree) unless there is one, or
     `index_only`. It goes to `config_path` if given, else to `indexer.toml` in the root. A tree that the caller cannot
     write to gets its state in `$XDG_STATE_HOME/indexer/ID` and is never removed from. `adopt` gives a tree that was
-    copied or restored together with its control directory a new id, and drops the index (the ledger stays).
+    copied or restored together with its control directory a new id, drops the index (the ledger stays), and takes the
+    trashes along, under the store's locks; before any of that `settle` gets the store as it was, whose root is what is
+    there now, and may raise.
 
-    Raises UsageError (`/`, nested, missing, profile refused), TrustError, ConfigError, FilesystemError.
+    Raises UsageError (`/`, nested, another store's, missing, profile refused), TrustError, ConfigError, BusyError,
+    FilesystemError.
     """
     environ = os.environ if environ is None else environ
     _known(profile)
@@ -62,11 +66,14 @@ def initialise_store(
             raise UsageError(
                 f"{shown(wanted)} does not exist", remedy=f"indexer init --config {shown(wanted)} writes it"
             )
-        _write_config(wanted, _text(root, profile, path=root, state=_outside_state(root, wanted, environ)))
+        state = _outside_state(root, wanted, environ)
+        refuse_second(root, state, wanted, environ)
+        _write_config(wanted, _text(root, profile, path=root, state=state))
         existing = wanted
     config = read_store_config(root, config_path=existing, environ=environ)
+    refuse_second(root, config.store.state, existing, environ)
     control = make_control(root, config.store.state, environ)
-    make_marker(root, control, config.store.state, adopt=adopt)
+    make_marker(root, control, config, adopt=adopt, settle=settle)
     if existing is None and not index_only:
         in_tree = control == root / CONTROL
         _write_config((root if in_tree else control) / CONFIG, _text(root, profile, path=None if in_tree else root))

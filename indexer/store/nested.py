@@ -1,4 +1,4 @@
-"""One tree, one store: a store inside another would be counted, aged and removed twice."""
+"""One tree, one store: what two of them manage would be counted, aged and removed twice."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
+from indexer.config import load_config
 from indexer.config.trust import PATH, shown
-from indexer.errors import FilesystemError, UsageError
-from indexer.store.identity import MARKER, difference, parse_marker
+from indexer.errors import FilesystemError, IndexerError, UsageError
+from indexer.store.identity import MARKER, Marker, difference, parse_marker
 from indexer.store.locate import known_roots
-from indexer.store.places import CONTROL, has_control
+from indexer.store.own import other_stores
+from indexer.store.places import CONTROL, has_control, private_state, system_configs
+from indexer.store.store import refuse_other
 
 MOST_ENTRIES = 1000
 """Entries looked at in one directory, and directories looked into: two levels, so that init stays instant."""
@@ -27,7 +30,7 @@ def refuse_nested(root: Path, environ: Mapping[str, str]) -> None:
         raise UsageError("/ cannot be a store", remedy="name the directory whose files you want to manage")
     known = known_roots(environ) - {root}
     for above in root.parents:
-        if above in known or (has_control(above) and _plausible(above)):
+        if above in known or (has_control(above) and _plausible(above)) or other_stores(above, ()):
             raise UsageError(
                 f"{shown(root)} lies in the store {shown(above)}",
                 remedy=f"stores are not nested: write a class for it in that store, or use -C {shown(above)} "
@@ -39,6 +42,39 @@ def refuse_nested(root: Path, environ: Mapping[str, str]) -> None:
             f"{shown(root)} holds the store {shown(below)}",
             remedy="stores are not nested: choose another directory, or remove that store's control directory first",
         )
+
+
+def refuse_second(root: Path, state: Path | None, wanted: Path | None, environ: Mapping[str, str]) -> None:
+    """Raise UsageError when the root is the store of another configuration, with a state of its own.
+
+    `state` and `wanted` are what this one says: the directory of its databases and its own file. A store shows in the
+    tree by the directory around its trash, or by a file in /etc/indexer.
+    """
+    places = (root / CONTROL, state, private_state(root, environ))
+    markers = [marker for place in places if place is not None and (marker := _marker_in(place)) is not None]
+    ids = {marker.id for marker in markers} | {marker.adopted_from for marker in markers}
+    refuse_other(root, ids)
+    file = system_configs().get(root)
+    if file is None or file == wanted:
+        return
+    try:
+        other = load_config(file, environ=environ).store.state
+    except (IndexerError, OSError):
+        return  # said by those who need it
+    made = _marker_in(other) if other is not None else None
+    if made is not None and made.root == os.fspath(root) and made.id not in ids:
+        raise UsageError(
+            f"{shown(root)} is a store already: {shown(file)} has it, with its state in {shown(Path(str(other)))}",
+            remedy=f"one tree is one store: put the classes into {shown(file)}, or name the same state",
+        )
+
+
+def _marker_in(directory: Path) -> Marker | None:
+    path = directory / MARKER
+    try:
+        return parse_marker(path.read_bytes(), path)
+    except (OSError, FilesystemError):
+        return None
 
 
 def _plausible(directory: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The directories that stores keep in trees, told by name, owner and mode: `.indexer`, and `.indexer-ID` around a trash.
+"""What stores keep in trees, told by name, owner and mode: `.indexer`, and `.indexer-ID` around a trash.
 
 Whoever may write into a tree can call a directory so, and cannot make it root's or the caller's.
 """

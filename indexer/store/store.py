@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.config.trust import PATH, open_private_directory, shown
-from indexer.errors import FilesystemError
+from indexer.errors import FilesystemError, UsageError
 from indexer.store.identity import (
     MARKER,
     Marker,
@@ -22,6 +22,7 @@ from indexer.store.identity import (
     read_marker,
 )
 from indexer.store.locks import holder, locked
+from indexer.store.own import has_trash_of, other_stores, trash_parent
 from indexer.store.places import CONTROL
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Store:
         """
         if not filesystem and self.control == self.root / CONTROL:
             return self.control / "trash"
-        return self.root / filesystem / f"{CONTROL}-{self.id}" / "trash"
+        return self.root / filesystem / trash_parent(self.id) / "trash"
 
     def exempt(self) -> frozenset[tuple[int, int]]:
         """Return (st_dev, st_ino) of what is the store's own and so neither indexed nor in any class.
@@ -130,6 +131,12 @@ class Store:
                 f"{shown(self.root)} is not the tree that was initialised as a store: {changed}",
                 remedy="mount the right one; if this is a copy, or was restored from a backup, or its filesystem was "
                 f"moved: indexer init --adopt {shown(self.root)}",
+            )
+        former = self.marker.adopted_from
+        if former and has_trash_of(root_fd, former):
+            raise RootChangedError(
+                f"{shown(self.root / trash_parent(former))} is the trash that this store had before it was adopted",
+                remedy=f"take it over too: indexer init --adopt {shown(self.root)}",
             )
 
     def _verify_marker(self, root_fd: int) -> None:
@@ -184,7 +191,10 @@ class Store:
         return ("", *self.config.store.filesystems)
 
     def _make_trash_parents(self) -> None:
-        """Make the directory around each trash before anything is indexed, so that `exempt` knows it by its inode."""
+        """Make the directory around each trash before anything is indexed, so that `exempt` knows it by its inode.
+
+        Raises UsageError instead where another store has one in this tree: this one has never done anything here.
+        """
         if not self.may_remove:
             return
         root_device = os.stat(self.root).st_dev
@@ -193,6 +203,8 @@ class Store:
             try:
                 if name and os.stat(self.root / name).st_dev == root_device and not os.path.ismount(self.root / name):
                     continue  # not mounted now: what is made here would be hidden later
+                if not name and not parent.exists() and parent != self.control:
+                    refuse_other(self.root, {self.id})
                 os.mkdir(parent)
                 os.chmod(parent, 0o700)  # whatever the umask
             except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError):
@@ -200,6 +212,17 @@ class Store:
             except OSError as error:
                 if error.errno not in {errno.EROFS, errno.ENOSPC, errno.EDQUOT}:
                     raise
+
+
+def refuse_other(root: Path, ids: Collection[str]) -> None:
+    """Raise UsageError when the trash of a store other than `ids` lies in the root: one tree, one store."""
+    if others := other_stores(root, ids):
+        there = shown(root / trash_parent(others[0]))
+        raise UsageError(
+            f"{shown(root)} is the store {others[0]} already, whose trash is {there}",
+            remedy="use that store, with the configuration and the state that it was made with; if it is given up, "
+            f"and nothing in its trash is wanted any more: rm -r {there}",
+        )
 
 
 def open_control(path: Path) -> tuple[Path, Marker]:
