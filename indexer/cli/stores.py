@@ -103,7 +103,7 @@ def _show_trash(cli: Cli, found: Adopted | None) -> None:
     if found.renewed:
         cli.out.text(f"trash: {count(found.renewed, 'object')} known again, restorable as before")
     for path in found.strays:
-        cli.out.warn(f"{show_name(path)}: what lies in the trash is not what was put there; nothing destroys it")
+        cli.out.warn(f"{show_name(path)}: what lies in the trash is not what was put there; no run destroys it")
     if found.strays:
         cli.out.warn("look at it: indexer trash list; bring it back: indexer restore PATH")
 

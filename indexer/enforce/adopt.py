@@ -153,9 +153,10 @@ class _Looking:
     def refuse(self) -> None:
         """Raise FilesystemError when something could be lost by adopting the store as it is."""
         for name, number in self._unmounted.items():
+            shown = show_text(name)
             raise FilesystemError(
-                f"{show_text(name)} is not mounted, and the ledger has {count(number, 'file')} in its trash",
-                remedy=f"mount {show_text(name)}, then adopt; if it is gone for good, take it out of [store] filesystems",
+                f"{shown} is not mounted, and the ledger has {count(number, 'file')} in its trash",
+                remedy=f"mount {shown}, then adopt; or, where it is lost, take it out of [store] filesystems",
             )
         for action in self._lost:
             if action.filesystem in self._without:
