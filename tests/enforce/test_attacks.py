@@ -19,6 +19,7 @@ from dataclasses import replace
 import pytest
 
 from indexer.enforce import hooks
+from tests.capabilities import needs
 from tests.enforce.arena import Arena, Staged, digest
 from tests.exchange import exchange
 
@@ -375,6 +376,24 @@ def test_the_control_directory_is_never_removed_from(arena: Arena) -> None:
 
     arena.write("uploads/.indexer/x")  # another directory of that name is ordinary
     assert arena.run(arena.plan("uploads/.indexer/x")).files_removed == 1
+
+
+@needs("CAP_CHOWN")
+@pytest.mark.parametrize("name", [".indexer-01234567-89ab-cdef-0123-456789abcdef", ".indexer"])
+@pytest.mark.parametrize("action", ["delete", "trash"])
+def test_what_another_store_keeps_in_the_tree_is_never_removed_from(arena: Arena, action: str, name: str) -> None:
+    """Whatever a plan says; unless a stranger has called his directory so, or others could reach into it."""
+    path = arena.write(f"frames/{name}/trash/x")
+    kept = arena.root / "frames" / name
+    kept.chmod(0o700)
+    result = arena.run(arena.plan(path, action=action))
+    assert (result.files_removed, result.kept) == (0, {"protected": 1})
+    kept.chmod(0o750)
+    assert arena.run(arena.plan(path, action=action)).files_removed == 1
+    path = arena.write(f"frames/{name}/trash/x")
+    kept.chmod(0o700)
+    os.chown(kept, 65534, 65534)
+    assert arena.run(arena.plan(path, action=action)).files_removed == 1
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -139,3 +139,22 @@ def test_a_damaged_or_newer_marker_is_said_to_be_so(store: Store, content: str, 
     with pytest.raises(FilesystemError, match=said) as refused:
         open_store(store.root)
     assert refused.value.remedy
+
+
+@needs("CAP_SYS_ADMIN")
+def test_the_trash_of_a_named_filesystem_is_adopted_too(mount: Callable[..., Path]) -> None:
+    """It is called by the store's id as well."""
+    other = mount("tmpfs")
+    root = other.parent
+    (root / "indexer.toml").write_text(f'[store]\nfilesystems = ["{other.name}"]\n')
+    store = initialise_store(root)
+    with store.run_lock():
+        trash = store.trash_path(other.name)
+        trash.mkdir(mode=0o700)
+    (trash / "one").write_bytes(b"only copy")
+    marker = json.loads((store.control / "store.json").read_text())
+    (store.control / "store.json").write_text(json.dumps({**marker, "root_inode": 1}))
+    adopted = initialise_store(root, adopt=True)
+    assert adopted.id != store.id
+    assert (adopted.trash_path(other.name) / "one").read_bytes() == b"only copy"
+    assert not trash.parent.exists()
