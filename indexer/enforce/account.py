@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from indexer.enforce.context import Context
+    from indexer.enforce.origins import Origin
     from indexer.enforce.rows import Ending, Intent, Plain
     from indexer.enforce.victim import Victim
     from indexer.enforce.whole import WholeChild
@@ -112,11 +113,16 @@ class Account:
             else:
                 self._endings.append(whole.ending(self.run, now))
 
-    def record(self, intents: Sequence[Intent] = ()) -> None:
-        """Record what was kept for the ledger and announce `intents`, in one durable commit. Raises LedgerError."""
+    def record(self, intents: Sequence[Intent] = (), origins: Sequence[Origin] = ()) -> None:
+        """Record what was kept for the ledger and announce `intents`, in one durable commit. Raises LedgerError.
+
+        `origins` are the directories that they refer to and that the ledger does not know yet.
+        """
         if not (self._endings or self._withdrawn or intents):
             return
-        self.context.ledger.advance(self.run, endings=self._endings, withdrawn=self._withdrawn, intents=intents)
+        self.context.ledger.advance(
+            self.run, endings=self._endings, withdrawn=self._withdrawn, intents=intents, origins=origins
+        )
         self._endings, self._withdrawn = [], []
 
     def left_over(self, why: str) -> None:

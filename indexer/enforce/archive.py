@@ -82,6 +82,7 @@ class Archive(Database):
 
         def work(connection: Any) -> None:
             connection.executemany("DELETE FROM action WHERE run_id = ?", runs)
+            connection.executemany("DELETE FROM origin WHERE run_id = ?", runs)
             connection.executemany("DELETE FROM run WHERE id = ?", runs)
             connection.execute("DELETE FROM usage_history WHERE at < ?", (archive["usage_before"],))
             connection.execute("DELETE FROM meta WHERE key = ?", (KEY,))

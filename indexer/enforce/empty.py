@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from indexer.enforce.ledger import Ledger
+    from indexer.enforce.origins import Origin, Origins
     from indexer.enforce.patience import Patience
     from indexer.rules import Rule
 
@@ -66,6 +67,7 @@ class EmptyDirectories:
         now: Callable[[], float],
         own: frozenset[bytes],
         patience: Patience,
+        origins: Origins,
     ) -> None:
         self._places = places
         self._directories = directories
@@ -74,6 +76,7 @@ class EmptyDirectories:
         self._now = now
         self._own = own
         self._patience = patience
+        self._origins = origins
         self._old: frozenset[bytes] = frozenset()
         self.removed: list[bytes] = []
         self.errors: list[tuple[bytes, str]] = []
@@ -103,7 +106,9 @@ class EmptyDirectories:
                     empty.append(found)
             if not empty:
                 continue
-            self._ledger.intents(self._run, [self._intent(one) for one in empty])
+            origins = self._origins.look(one.path for one in empty)
+            intents = [self._intent(one, origins.get(one.path)) for one in empty]
+            self._ledger.intents(self._run, intents, self._origins.new())
             # After the intents, as for files: whoever holds a path now either sees them, or is seen here.
             protection = self._ledger.protection(self._now())
             endings = [self._rmdir(one, protection.blocker(one.path) or protection.inside(one.path)) for one in empty]
@@ -179,13 +184,14 @@ class EmptyDirectories:
             os.close(parent_fd)
         return "deleted", None
 
-    def _intent(self, one: _Empty) -> Intent:
+    def _intent(self, one: _Empty, origin: Origin | None) -> Intent:
         st = one.st
         child = one.rule.child_of(one.path) if one.rule.unit == "child" else None
         return Intent(
             one.seq, *path_columns(one.path), self._places.of(one.path).name, one.rule.name, "rmdir", "empty", st.size,
             st.blocks * 512, st.links, st.uid, st.gid, st.mode, signed(st.inode), st.btime_ns, st.mtime_ns, None, None,
             None, None, child=None if child is None else path_columns(child)[0],
+            origin=None if origin is None else origin.number,
         )  # fmt: skip
 
 

@@ -6,7 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.database import Database
-from indexer.enforce.rows import ACTION_COLUMNS, RUN_COLUMNS, action_of, path_columns, path_of, run_of
+from indexer.enforce.origins import Facts
+from indexer.enforce.rows import ACTION_COLUMNS, RUN_COLUMNS, action_of, path_columns, path_of, run_of, unsigned
+from indexer.records import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +38,21 @@ class History(Database):
     def actions(self, run: int) -> Iterator[Action]:
         """Yield the actions of a run in the order they were intended."""
         return map(action_of, self._query(f"SELECT {ACTION_COLUMNS} FROM action WHERE run_id = ? ORDER BY seq", (run,)))  # noqa: S608
+
+    def origins(self, run: int, number: int | None) -> list[Facts]:
+        """Return who the directory of that number was, then who those above it were, up to below the root."""
+        found: list[Facts] = []
+        while number is not None:
+            rows = self._query(
+                "SELECT parent, inode, birth_ns, uid, gid, mode, acl, default_acl FROM origin"
+                " WHERE run_id = ? AND number = ?",
+                (run, number),
+            )
+            if not rows:
+                break
+            number, inode, birth_ns, *rest = rows[0]
+            found.append(Facts(Identity(unsigned(inode), birth_ns), *rest))
+        return found
 
     def trash(self, *, until: int | None = None) -> Iterator[Action]:
         """Yield what lies in the trash, first what goes first; with `until` only what is restorable until then."""

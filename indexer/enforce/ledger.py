@@ -17,13 +17,18 @@ from indexer.enforce.thrash import Thrash
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from indexer.enforce.origins import Origin
     from indexer.enforce.rows import Action
     from indexer.syscalls.stat import FileStat
 
 _INTENT = (
     "INSERT INTO action (seq, path, path_bytes, filesystem, class, action, reason, size, allocated, links, uid, gid,"
-    " mode, inode, birth_ns, mtime_ns, used_at, clock_at, ttl, trash_name, trash_ttl, child, run_id)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {run:d})"
+    " mode, inode, birth_ns, mtime_ns, used_at, clock_at, ttl, trash_name, trash_ttl, child, origin, run_id)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {run:d})"
+)
+_ORIGIN = (
+    "INSERT INTO origin (number, parent, inode, birth_ns, uid, gid, mode, acl, default_acl, run_id)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ENDING = (
     "UPDATE action SET outcome = ?, error = ?, at = ?, in_trash = ?, restorable_until = ?, size = ?, allocated = ?,"
@@ -64,6 +69,11 @@ def _finished(run: int, now: float, result: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
+def _origin_row(origin: Origin, run: int) -> tuple[Any, ...]:
+    identity, *rest = origin.facts
+    return (origin.number, origin.parent, signed(identity.inode), identity.birth_ns, *rest, run)
+
+
 class Ledger(Archive, History, Holds, Notices, Samples, Thrash):
     """`ledger.db` with all that a run writes into it; `Ledger.open(path)`."""
 
@@ -96,9 +106,9 @@ class Ledger(Archive, History, Holds, Notices, Samples, Thrash):
 
         return self._write(work)
 
-    def intents(self, run: int, rows: Sequence[Intent]) -> None:
+    def intents(self, run: int, rows: Sequence[Intent], origins: Sequence[Origin] = ()) -> None:
         """Record what is about to be done, in one durable commit; nothing may be touched before it returns."""
-        self.advance(run, intents=rows)
+        self.advance(run, intents=rows, origins=origins)
 
     def outcomes(self, rows: Sequence[Ending]) -> None:
         """Record what became of intents, in one durable commit."""
@@ -111,16 +121,20 @@ class Ledger(Archive, History, Holds, Notices, Samples, Thrash):
         endings: Sequence[Ending | Plain] = (),
         withdrawn: Sequence[tuple[int, int]] = (),
         intents: Sequence[Intent] = (),
+        origins: Sequence[Origin] = (),
     ) -> None:
         """Record the end of one batch and announce the next, in one durable commit (two fsyncs fewer than in two).
 
-        `withdrawn` are (run, seq) of intents whose turn never came: they are dropped.
+        `withdrawn` are (run, seq) of intents whose turn never came: they are dropped. `origins` are the directories
+        that the intents, or later ones, refer to.
         """
+        places = [_origin_row(origin, run) for origin in origins]
 
         def work(connection: Any) -> None:
             connection.executemany(_PLAIN, ranges(row for row in endings if isinstance(row, Plain)))
             connection.executemany(_ENDING, [row for row in endings if not isinstance(row, Plain)])
             connection.executemany("DELETE FROM action WHERE run_id = ? AND seq = ? AND outcome IS NULL", withdrawn)
+            connection.executemany(_ORIGIN, places)
             connection.executemany(_INTENT.format(run=run), intents)
 
         hooks.at("ledger.before")

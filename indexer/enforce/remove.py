@@ -149,11 +149,17 @@ class Remover:
     def pin_all(self, dir_fd: int, victims: list[Victim]) -> tuple[list[Victim], list[Victim]]:
         """Pin and lease each; return (those that are held, those that must come again, for want of descriptors)."""
         try:
-            device = stat_fd(dir_fd).dev
+            st = stat_fd(dir_fd)
         except OSError as error:
             for victim in victims:
                 victim.fail(describe(error), error.errno)
             return [], []
+        if not all(victim.lies_in(st) for victim in victims):
+            # Exchanged since it was recorded: what left from here would go back into the other one.
+            for victim in victims:
+                victim.keep("directory_moved")
+            return [], []
+        device = st.dev
         now = int(self._now())
         held: list[Victim] = []
         for position, victim in enumerate(victims):

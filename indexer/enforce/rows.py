@@ -67,6 +67,8 @@ class Intent(NamedTuple):
     """Seconds that the trash will keep it, by the class as it is now."""
     child: str | None = None
     """The child directory that it goes with, as text; None: by itself."""
+    origin: int | None = None
+    """The number, in this run, of the directory that it lies in (of a directory that goes: its own); None: unknown."""
 
 
 class Ending(NamedTuple):
@@ -154,12 +156,14 @@ class Action(NamedTuple):
     trash_ttl: int | None
     child: str | None
     """The child directory that it went with, as text."""
+    origin: int | None
+    """The number of the directory that it lay in (of a directory: its own) in `origin`; None: unknown, or the root."""
 
 
 ACTION_COLUMNS = (
     "run_id, seq, path, path_bytes, filesystem, class, action, reason, size, allocated, links, uid, gid, mode, inode,"
     " birth_ns, mtime_ns, used_at, clock_at, ttl, trash_name, outcome, error, at, in_trash, restorable_until,"
-    " left_run, left_at, restored_to, restored_to_bytes, trash_ttl, child"
+    " left_run, left_at, restored_to, restored_to_bytes, trash_ttl, child, origin"
 )
 
 
@@ -169,7 +173,7 @@ def action_of(row: tuple[Any, ...]) -> Action:
         :14
     ]
     inode, birth_ns, mtime_ns, used_at, clock_at, ttl, trash_name, outcome, error, at, in_trash, until = row[14:26]
-    left_run, left_at, restored_to, restored_to_bytes, trash_ttl, child = row[26:]
+    left_run, left_at, restored_to, restored_to_bytes, trash_ttl, child, origin = row[26:]
     return Action(
         run,
         seq,
@@ -200,6 +204,7 @@ def action_of(row: tuple[Any, ...]) -> Action:
         path_of(restored_to, restored_to_bytes) if restored_to is not None else None,
         trash_ttl,
         child,
+        origin,
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-VERSION = 4
+VERSION = 5
 """PRAGMA user_version of a ledger that this program reads and writes."""
 BUSY_SECONDS = 30
 """How long a statement waits for another process's transaction."""

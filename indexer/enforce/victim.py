@@ -10,6 +10,7 @@ from indexer.enforce.rows import Ending, Intent, Plain, path_columns, signed
 from indexer.syscalls.lease import READ, WRITE
 
 if TYPE_CHECKING:
+    from indexer.enforce.origins import Origin
     from indexer.policy.plan import Remove
     from indexer.records import IndexedFile
     from indexer.syscalls.stat import FileStat
@@ -34,6 +35,7 @@ class Victim:
         "freed",
         "lease",
         "name",
+        "origin",
         "outcome",
         "path",
         "remove",
@@ -45,7 +47,9 @@ class Victim:
         "trash_name",
     )
 
-    def __init__(self, seq: int, remove: Remove, filesystem: str, trash_name: bytes) -> None:
+    def __init__(
+        self, seq: int, remove: Remove, filesystem: str, trash_name: bytes, origin: Origin | None = None
+    ) -> None:
         self.seq = seq
         self.remove = remove
         self.path = remove.file.path
@@ -54,6 +58,8 @@ class Victim:
         self.destroy = remove.action == "delete"
         self.system = remove.action == "system-trash"
         self.trash_name = trash_name
+        self.origin = origin
+        """Who its directory is, as the ledger has it; None: it lies in the root, or that could not be told."""
         self.staging = False
         """It waits in the trash, `staged`, until it is known whether all of its child can go."""
         self.fd = -1
@@ -69,6 +75,10 @@ class Victim:
         self.freed = 0
         """Allocated bytes that its destruction gives back: none while it has another name."""
         self.allocated = remove.file.allocated
+
+    def lies_in(self, directory: FileStat) -> bool:
+        """True when that is the directory that the ledger says it comes from, as far as can be told."""
+        return self.origin is None or directory.identity == self.origin.facts.identity
 
     def keep(self, why: str) -> None:
         """It stays where it is."""
@@ -128,6 +138,7 @@ class Victim:
             self.trash_name.decode(),
             rule.trash_ttl if remove.action == "trash" else None,
             None if remove.child is None else path_columns(remove.child.path)[0],
+            None if self.origin is None else self.origin.number,
         ))  # fmt: skip
 
     def ending(self, run: int, now: int) -> Ending | Plain:

@@ -97,6 +97,7 @@ class WholeDirectory:
         self.error: str | None = None
         self.rule = victims[0].remove.rule
         self._filesystem = victims[0].filesystem
+        self._origin = victims[0].origin
         self._st = st
         self._seq = seq
         self._trash_name = trash_name
@@ -116,7 +117,7 @@ class WholeDirectory:
         return Intent(
             self._seq, *path_columns(self.directory), self._filesystem, self.rule.name, "rmdir", "empty", st.size,
             st.blocks * 512, st.links, st.uid, st.gid, st.mode, signed(st.inode), st.btime_ns, st.mtime_ns, None, None,
-            None, self._trash_name.decode(),
+            None, self._trash_name.decode(), origin=None if self._origin is None else self._origin.number,
         )  # fmt: skip
 
     def ending(self, run: int, now: int) -> Ending:

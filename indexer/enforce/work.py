@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from indexer.enforce import hooks, system_trash
 from indexer.enforce.batches import by_directory, next_size, stages, take
 from indexer.enforce.empty import EmptyDirectories, own_directories
+from indexer.enforce.origins import Origin, Origins
 from indexer.enforce.rows import Plain
 from indexer.enforce.victim import Victim
 from indexer.enforce.whole import WholeChild
@@ -52,12 +53,17 @@ class Work:
     belongs: Belongs
     pace: Pace
     remover: Remover = field(init=False)
+    origins: Origins = field(init=False)
+    """Who the directories are that it takes something out of."""
     _seq: int = 0
     _nonce: bytes = field(default_factory=_nonce)
     """Part of the run's names in the trash: a ledger that is put back as it was before gives its numbers anew."""
     _desktop: str | None = None
     """What is missing for the desktop's trash, "" when nothing is; None until somebody asks."""
     _refused: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.origins = Origins(self.places)
 
     def ends(self) -> bool:
         """True when no further file may be begun."""
@@ -84,7 +90,7 @@ class Work:
             if not batch:
                 break
             began = time.monotonic()  # a stopwatch, not a clock
-            self._batch([(directory, self._victims(directory, removes)) for directory, removes in batch])
+            self._batch(self._groups(batch))
             took = time.monotonic() - began
             self.pace.spend(sum(len(removes) for _, removes in batch))
             size = next_size(size, took)
@@ -111,12 +117,14 @@ class Work:
         if not batch:
             return []
         wholes = []
+        origins = self.origins.look(directory for directory, _, _ in batch)
         for directory, removes, st in batch:
-            victims = self._victims(directory, removes)
+            victims = self._victims(directory, removes, origins.get(directory))
             self._seq += 1
             wholes.append(WholeDirectory(directory, victims, st, self._seq, self._trash_name(self._seq)))
         victims = [victim for whole in wholes for victim in whole.victims]
-        self.account.record([victim.intent() for victim in victims] + [whole.intent() for whole in wholes])
+        intents = [victim.intent() for victim in victims] + [whole.intent() for whole in wholes]
+        self.account.record(intents, self.origins.new())
         protection = self.account.context.ledger.protection(self.account.context.now())
         self.remover.directories.forget()
         try:
@@ -154,12 +162,12 @@ class Work:
     def _child_batch(self, batch: list[list[Remove]]) -> None:
         wholes = []
         for removes in batch:
-            groups = [(directory, self._victims(directory, here)) for directory, here in by_directory(removes)]
+            groups = self._groups(list(by_directory(removes)))
             child = removes[0].child
             assert child is not None  # noqa: S101 - `stages` has grouped them by it
             wholes.append(WholeChild(child.path, groups, self.belongs))
         victims = [victim for whole in wholes for victim in whole.victims]
-        self.account.record([victim.intent() for victim in victims])
+        self.account.record([victim.intent() for victim in victims], self.origins.new())
         protection = self.account.context.ledger.protection(self.account.context.now())
         self.remover.directories.forget()
         try:
@@ -207,12 +215,17 @@ class Work:
         self.account.context.ledger.advance(self.account.run, endings=rows)
         hooks.at("child.decided")
 
-    def _victims(self, directory: bytes, removes: list[Remove]) -> list[Victim]:
+    def _groups(self, batch: list[tuple[bytes, list[Remove]]]) -> list[tuple[bytes, list[Victim]]]:
+        """Return the victims of each directory, with who that directory is."""
+        origins = self.origins.look(directory for directory, _ in batch)
+        return [(directory, self._victims(directory, removes, origins.get(directory))) for directory, removes in batch]
+
+    def _victims(self, directory: bytes, removes: list[Remove], origin: Origin | None) -> list[Victim]:
         place = self.places.of(directory)
         victims = []
         for remove in removes:
             self._seq += 1
-            victims.append(Victim(self._seq, remove, place.name, self._trash_name(self._seq)))
+            victims.append(Victim(self._seq, remove, place.name, self._trash_name(self._seq), origin))
         return victims
 
     def _trash_name(self, seq: int) -> bytes:
@@ -220,7 +233,7 @@ class Work:
 
     def _batch(self, groups: list[tuple[bytes, list[Victim]]]) -> None:
         victims = [victim for _, group in groups for victim in group]
-        self.account.record([victim.intent() for victim in victims])
+        self.account.record([victim.intent() for victim in victims], self.origins.new())
         # After the intents are durable: whoever holds a path now either sees them, or is seen here.
         protection = self.account.context.ledger.protection(self.account.context.now())
         self.remover.directories.forget()
@@ -267,6 +280,7 @@ class Work:
             context.now,
             own_directories(rules),
             self.remover.patience,
+            self.origins,
         )
         try:
             self._seq = empty.remove(emptied, old, self._seq, self.ends)

@@ -63,6 +63,8 @@ def test_a_ledger_of_schema_1_is_upgraded(tmp_path: Path, read_only: bool) -> No
             run, [Intent(1, "a", None, "", "c", "trash", "expired", 0, 0, 1, 0, 0, 0, 0, 0, 0, None, None, None, "t")]
         )
     with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE origin")
+        connection.execute("ALTER TABLE action DROP COLUMN origin")
         connection.execute("DROP INDEX action_child")
         connection.execute("ALTER TABLE action DROP COLUMN child")
         connection.execute("ALTER TABLE action DROP COLUMN trash_ttl")
