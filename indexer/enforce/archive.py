@@ -68,7 +68,9 @@ class Archive(Database):
                 run = _named(RUN_COLUMNS, row)
                 yield {"run": {**run, "kept": json.loads(run["kept"]), "classes": json.loads(run["classes"])}}
             for row in self._query(f"SELECT {ACTION_COLUMNS} FROM action WHERE run_id = ? ORDER BY seq", (number,)):  # noqa: S608
-                yield {"action": _named(ACTION_COLUMNS, row)}
+                action = _named(ACTION_COLUMNS, row)
+                action.pop("origin", None)  # for the way back: nothing of these runs can come back any more
+                yield {"action": action}
         columns = "at, class, files, bytes, allocated"
         for row in self._query(
             f"SELECT {columns} FROM usage_history WHERE at < ? ORDER BY at, class",  # noqa: S608

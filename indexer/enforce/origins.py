@@ -27,6 +27,10 @@ _REMEMBERED = 10_000
 """Directories of a run that are remembered: one that is met again after that gets another row, no more."""
 
 
+UNTELLABLE = Identity(0, 0)
+"""Of a directory on overlayfs: what is taken out of it copies it up, and then it is another one for whoever looks."""
+
+
 class Facts(NamedTuple):
     """Who a directory is, whose, and whom it lets in."""
 
@@ -107,13 +111,18 @@ class Origins:
         try:
             for directory in directories:
                 if not self._places.is_missing(directory):
-                    self._look(directory, way, found)
+                    self._look(directory, way, found, overlay=place.overlay)
         finally:
             for _, fd, _ in way[1:]:
                 os.close(fd)
 
     def _look(
-        self, directory: bytes, way: list[tuple[bytes, int, Origin | None]], found: dict[bytes, Origin]
+        self,
+        directory: bytes,
+        way: list[tuple[bytes, int, Origin | None]],
+        found: dict[bytes, Origin],
+        *,
+        overlay: bool,
     ) -> None:
         """Look at one, going on from what is open on the way to it."""
         while len(way) > 1 and directory != way[-1][0] and not directory.startswith(way[-1][0] + b"/"):
@@ -128,7 +137,8 @@ class Origins:
                     os.close(loose)
                 loose = fd
                 path = path + b"/" + name if path else name
-                origin = self._number(path, facts_of(fd), origin)
+                facts = facts_of(fd)
+                origin = self._number(path, facts._replace(identity=UNTELLABLE) if overlay else facts, origin)
                 if len(way) <= _OPEN:
                     way.append((path, fd, origin))
                     loose = -1

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from indexer.enforce import hooks
+from indexer.enforce.homes import open_home
 from indexer.enforce.places import Place, Places, describe, split
 from indexer.enforce.rebuild import workshop_prefix
 from indexer.enforce.recover_directories import whole_directories
@@ -62,7 +63,7 @@ def recover(*, places: Places, ledger: Ledger, now: Callable[[], float]) -> Reco
             if action.seq in directories.settled:
                 continue
             try:
-                ending = _settle(action, places, run.id, int(now()), back=action.child in apart)
+                ending = _settle(action, places, ledger, int(now()), back=action.child in apart)
             except _Later:
                 complete = False
                 continue
@@ -114,13 +115,14 @@ def _torn_children(places: Places, ledger: Ledger, run: int) -> set[str | None]:
     return torn
 
 
-def _settle(action: Action, places: Places, run: int, now: int, *, back: bool = False) -> Ending | None:
+def _settle(action: Action, places: Places, ledger: Ledger, now: int, *, back: bool = False) -> Ending | None:
     """Return the true outcome of one action, or None where what is recorded already holds.
 
     `back`: it goes back to its place, since it was to go with others and they have not.
     """
     if action.outcome in {"kept", "failed", "restored", "purged", "restoring", "purging"}:
         return None
+    run = action.run
     place = places.named(action.filesystem)
     if place is None:
         raise _Later
@@ -133,7 +135,7 @@ def _settle(action: Action, places: Places, run: int, now: int, *, back: bool = 
     if action.outcome == "destroying":
         return _destroyed(action, place, places, st, run, now)
     if st is not None:
-        return _from_trash(action, place, places, st, run, now, back=back)
+        return _from_trash(action, place, places, ledger, st, now, back=back)
     if original(action, places) is not None:
         return ending_of(action, run, now, "kept", "rolled_back")
     if action.outcome == "deleted":
@@ -151,7 +153,7 @@ def _destroyed(action: Action, place: Place, places: Places, st: FileStat | None
 
 
 def _from_trash(
-    action: Action, place: Place, places: Places, st: FileStat, run: int, now: int, *, back: bool
+    action: Action, place: Place, places: Places, ledger: Ledger, st: FileStat, now: int, *, back: bool
 ) -> Ending | None:
     """An object lies under the action's trash name: keep it there, or put it back."""
     ours = (st.inode, st.btime_ns) == action.identity
@@ -159,20 +161,21 @@ def _from_trash(
         if action.outcome == "trashed":
             return None
         keep = DAY if action.trash_ttl is None else action.trash_ttl
-        return ending_of(action, run, now, "trashed", None, st, now + keep)
+        return ending_of(action, action.run, now, "trashed", None, st, now + keep)
     if action.outcome == "stray":
         return None
-    # To be destroyed, or another object that had taken the name: back to where it was, never over anything.
-    directory, name = split(action.path)
+    # To be destroyed, or another object that had taken the name: back to where it was, never over anything, and never
+    # into a directory that has taken the name of its own.
     try:
-        dir_fd = places.open(directory)
+        dir_fd = open_home(places, ledger, action, st)
         try:
-            rename_noreplace(place.trash_fd, (action.trash_name or "").encode(), dir_fd, name)
+            rename_noreplace(place.trash_fd, (action.trash_name or "").encode(), dir_fd, split(action.path)[1])
         finally:
             os.close(dir_fd)
-    except OSError as error:
-        return ending_of(action, run, now, "stray", f"rolled_back; could not be put back: {describe(error)}", st)
-    return ending_of(action, run, now, "kept", "rolled_back" if ours else "replaced")
+    except (OSError, TrustError) as error:
+        text = describe(error) if isinstance(error, OSError) else error.message
+        return ending_of(action, action.run, now, "stray", f"rolled_back; could not be put back: {text}", st)
+    return ending_of(action, action.run, now, "kept", "rolled_back" if ours else "replaced")
 
 
 def _in_trash(action: Action, place: Place) -> FileStat | None:

@@ -8,6 +8,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from indexer.enforce.homes import open_home
 from indexer.enforce.places import Place, Places, describe, split
 from indexer.enforce.rows import Action, Ending, ending_of
 from indexer.errors import TrustError
@@ -33,7 +34,7 @@ class Directories:
 def whole_directories(places: Places, ledger: Ledger, run: int, now: int) -> Directories:
     """Bring every directory of a run that lies in the trash back to its place, with what is left in it.
 
-    Where its name is taken its files come out of it, each under its own name in the trash, as if it had been renamed
+    Where its name is taken, or its parent is another directory now (`enforce.homes`), its files come out of it, each under its own name in the trash, as if it had been renamed
     there by itself; what else is in it stays there, a stray.
     """
     found = Directories()
@@ -62,19 +63,19 @@ def _settle(action: Action, place: Place, places: Places, ledger: Ledger, st: Fi
     name = (action.trash_name or "").encode()
     ours = (st.inode, st.btime_ns) == action.identity and stat.S_ISDIR(st.mode)
     # Also when it is empty: what was to be destroyed and has left it may not have been looked at, and comes back too.
-    parent, own_name = split(action.path)
     try:
-        parent_fd = places.open(parent)
+        parent_fd = open_home(places, ledger, action, st)
         try:
-            rename_noreplace(place.trash_fd, name, parent_fd, own_name)
+            rename_noreplace(place.trash_fd, name, parent_fd, split(action.path)[1])
         finally:
             os.close(parent_fd)
-    except OSError as error:
+    except (OSError, TrustError) as error:
         if ours:
             _take_out(action, place, ledger, name)
             if _removed(place, name):
                 return ending_of(action, action.run, now, "deleted", None)
-        return ending_of(action, action.run, now, "stray", f"rolled_back; could not be put back: {describe(error)}", st)
+        text = describe(error) if isinstance(error, OSError) else error.message
+        return ending_of(action, action.run, now, "stray", f"rolled_back; could not be put back: {text}", st)
     return ending_of(action, action.run, now, "kept", "rolled_back" if ours else "replaced")
 
 

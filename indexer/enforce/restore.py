@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce import hooks
+from indexer.enforce.homes import Home, home_of
 from indexer.enforce.patience import Patience
 from indexer.enforce.places import Place, Places, StoreLike, describe, split
 from indexer.enforce.rebuild import Rebuilder
@@ -114,7 +115,8 @@ def restore(
     """Bring files back from the trash: `paths` (relative to the store), or all of a run; never over an existing file.
 
     Where the name is taken the file lands beside it as `NAME.restored-1` (…-2, …). Directories on the way that are
-    gone are made again. With `to_fd` (a directory on the same filesystem) everything lands below that directory under
+    gone are made again; through others than those that were there nothing goes back that they would let others see
+    (`enforce.homes`). With `to_fd` (a directory on the same filesystem) everything lands below that directory under
     its path relative to the store. The caller holds the run lock. Raises LedgerError; whatever cannot come back is an
     item of `errors` and stays in the trash.
     """
@@ -185,6 +187,7 @@ class _Restorer:
     ) -> None:
         self._places = places
         self._ledger = ledger
+        self._origins = functools.lru_cache(64)(ledger.origins)  # neighbours come one after the other
         self._run = run
         self._now = now
         self._to_fd = to_fd
@@ -219,15 +222,17 @@ class _Restorer:
                 if (gone.action, gone.outcome, gone.child) != ("rmdir", "deleted", child) or place is None:
                     continue
                 try:
-                    os.close(self._directory(place, place.open_trash(create=False), gone.path))
+                    home = Home(tuple(self._origins(run, gone.origin)), run, gone.uid, special=False)
+                    os.close(self._directory(place, place.open_trash(create=False), gone.path, home))
                 except (OSError, TrustError) as error:
                     text = describe(error) if isinstance(error, OSError) else error.message
                     self.errors.append((gone.path, text))
 
     def finish(self) -> None:
-        """Give directories their times back and make it all durable."""
+        """Give directories their times back, say which are not what they were, and make it all durable."""
         for rebuilder in self._rebuilders.values():
             rebuilder.finish()
+            self.errors += rebuilder.narrower
         for place in self._places.places:
             if place.trash_fd >= 0:
                 sync_filesystem(place.trash_fd)
@@ -244,7 +249,7 @@ class _Restorer:
         if (st.inode, st.btime_ns) != action.identity and not place.overlay:
             raise OSError(errno.ESTALE, "the object in the trash is not the one that was put there")
         directory, name = split(action.path)
-        dir_fd = self._directory(place, trash_fd, directory)
+        dir_fd = self._directory(place, trash_fd, directory, home_of(self._origins, action, st))
         try:
             for candidate in _candidates(name):
                 try:
@@ -259,14 +264,14 @@ class _Restorer:
             os.close(dir_fd)
         raise OSError(errno.EEXIST, "too many files beside it")
 
-    def _directory(self, place: Place, trash_fd: int, directory: bytes) -> int:
+    def _directory(self, place: Place, trash_fd: int, directory: bytes, home: Home) -> int:
         rebuilder = self._rebuilders.get(place.name)
         prefix = b"" if self._to_fd is not None or not place.base else place.base + b"/"
         if rebuilder is None:
             base_fd = place.base_fd if self._to_fd is None else self._to_fd
             rebuilder = Rebuilder(base_fd, prefix, trash_fd, self._ledger, self._run)
             self._rebuilders[place.name] = rebuilder
-        return rebuilder.open(directory[len(prefix) :])
+        return rebuilder.open(directory[len(prefix) :], home)
 
 
 def _exists(dir_fd: int, name: bytes) -> bool:

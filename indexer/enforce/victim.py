@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from indexer.enforce.origins import UNTELLABLE
 from indexer.enforce.rows import Ending, Intent, Plain, path_columns, signed
 from indexer.syscalls.lease import READ, WRITE
 
@@ -78,7 +79,7 @@ class Victim:
 
     def lies_in(self, directory: FileStat) -> bool:
         """True when that is the directory that the ledger says it comes from, as far as can be told."""
-        return self.origin is None or directory.identity == self.origin.facts.identity
+        return self.origin is None or self.origin.facts.identity in {directory.identity, UNTELLABLE}
 
     def keep(self, why: str) -> None:
         """It stays where it is."""

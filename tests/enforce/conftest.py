@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,9 @@ from tests.enforce.arena import Arena, Attack, Staged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs CAP_CHOWN")
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ import pytest
 from indexer.enforce import (
     directories,
     empty,
+    homes,
     hooks,
+    origins,
     pin,
     places,
     rebuild,
@@ -38,7 +40,21 @@ from tests.enforce.arena import FRAMES, UPLOADS, Arena, digest
 
 FILES = {b"uploads/job/a": b"A", b"uploads/job/b": b"B", b"frames/job/c": b"C", b"frames/job/d": b"D"}
 ROOMS = (
-    *(directories, empty, pin, places, rebuild, recover, recover_directories, remove, restore, run, trash),
+    *(
+        directories,
+        empty,
+        homes,
+        origins,
+        pin,
+        places,
+        rebuild,
+        recover,
+        recover_directories,
+        remove,
+        restore,
+        run,
+        trash,
+    ),
     whole_directory,
 )
 WRAPPED = ("rename_noreplace", "open_beneath", "stat_at", "stat_fd", "sync_filesystem", "locked")
