@@ -1,6 +1,6 @@
 """Where an object of the trash may go back: into the directory that it came from, or one that is no less private.
 
-The name of a directory says nothing: where alice's was, mallory can have made hers. So each directory on the way must be
+The name of a directory says nothing: where alice's was, mallory can have made hers. So each on the way must be
 
 * the very one that it was (inode and birth time), or one that this restore has made; or
 * one of the same owner (or of root, or of whoever runs this) that lets nobody in whom the old one kept out; or,

@@ -34,8 +34,8 @@ class Directories:
 def whole_directories(places: Places, ledger: Ledger, run: int, now: int) -> Directories:
     """Bring every directory of a run that lies in the trash back to its place, with what is left in it.
 
-    Where its name is taken, or its parent is another directory now (`enforce.homes`), its files come out of it, each under its own name in the trash, as if it had been renamed
-    there by itself; what else is in it stays there, a stray.
+    Where its name is taken, or its parent is another directory now (`enforce.homes`), its files come out of it, each
+    under its own name in the trash, as if it had been renamed there by itself; what else is in it stays there, a stray.
     """
     found = Directories()
     for action in ledger.actions(run):

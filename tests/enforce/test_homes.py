@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from indexer.enforce import hooks
-from tests.enforce.arena import Arena, Staged, digest
+from tests.enforce.arena import FRAMES, UPLOADS, Arena, Staged, digest
 from tests.enforce.conftest import needs_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from indexer.rules import Rule
 
 pytestmark = needs_root
 
@@ -29,13 +27,9 @@ KEY, TOOL = b"uploads/s/alice/key", b"uploads/s/alice/tool"
 @pytest.fixture
 def emptying(tmp_path: Path) -> Iterator[Arena]:
     """Return a store whose classes remove directories that have become empty."""
-    made = Arena(tmp_path / "store", rules=tuple(replace(rule, remove_empty_dirs=True) for rule in _rules()))
+    made = Arena(tmp_path / "store", rules=tuple(replace(rule, remove_empty_dirs=True) for rule in (UPLOADS, FRAMES)))
     yield made
     made.close()
-
-
-def _rules() -> tuple[Rule, ...]:
-    return Arena.__dataclass_fields__["rules"].default  # type: ignore[no-any-return]
 
 
 def _directory(path: Path, uid: int, mode: int) -> Path:
@@ -98,7 +92,9 @@ def test_a_stranger_above_gets_nothing_either(emptying: Arena) -> None:
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_recovery_gives_a_stranger_nothing(tmp_path: Path, whole: bool) -> None:
     """Killed between rename and look, then the directory (or the one above) is exchanged: a stray, in the trash."""
-    rules = tuple(replace(rule, remove_empty_dirs=True, whole_directories=whole, action="delete") for rule in _rules())
+    rules = tuple(
+        replace(rule, remove_empty_dirs=True, whole_directories=whole, action="delete") for rule in (UPLOADS, FRAMES)
+    )
     arena = Arena(tmp_path / "store", rules=rules)
     shared = _alices(arena, shared=0o777).parent
     os.chown(shared, MALLORY, MALLORY)
