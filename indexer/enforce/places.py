@@ -205,3 +205,11 @@ def parents(directory: bytes) -> Sequence[bytes]:
         directory = split(directory)[0]
         above.append(directory)
     return above
+
+
+def beside(name: bytes) -> Iterable[bytes]:
+    """Yield the name, then names beside it, short enough for NAME_MAX (255 bytes)."""
+    yield name
+    for number in range(1, 1000):
+        suffix = b".restored-%d" % number
+        yield name[: 255 - len(suffix)] + suffix

@@ -8,12 +8,14 @@ Outcomes of an unfinished run count as provisional, since a power loss may have 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from indexer.enforce import hooks
 from indexer.enforce.homes import open_home
-from indexer.enforce.places import Place, Places, describe, split
+from indexer.enforce.places import Place, Places, beside, describe, split
 from indexer.enforce.rebuild import workshop_prefix
 from indexer.enforce.recover_directories import whole_directories
 from indexer.enforce.recovered import Recovered, totals_of, with_endings
@@ -222,11 +224,30 @@ def _undo_leaving(places: Places, ledger: Ledger, now: int) -> None:
             stayed = "trashed" if action.restorable_until is not None else "stray"
             rows.append((stayed, action.error, None, None, action.run, action.seq))
         elif action.outcome == "restoring":
-            rows.append(("restored", None, now, action.restored_to, action.run, action.seq))
+            target = _landed(action, places)
+            why = None if target is not None else "cut off: it went to another directory, or has been moved since"
+            rows.append(("restored", why, now, target, action.run, action.seq))
         else:
             rows.append(("purged", None, now, None, action.run, action.seq))
     if rows:
         ledger.left(rows)
+
+
+def _landed(action: Action, places: Places) -> bytes | None:
+    """Return where a restore that was cut off has put an object: into its place or beside it; None: it is not there."""
+    directory, name = split(action.restored_to or action.path)
+    try:
+        dir_fd = places.open(directory)
+    except OSError:
+        return None
+    try:
+        for candidate in itertools.islice(beside(name), 100):
+            with suppress(OSError):
+                if _is_it(action, stat_at(dir_fd, candidate)):
+                    return directory + b"/" + candidate if directory else candidate
+    finally:
+        os.close(dir_fd)
+    return None
 
 
 def _clear_workshop(places: Places, prefix: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.enforce import hooks
 from indexer.enforce.homes import Home, home_of
 from indexer.enforce.patience import Patience
-from indexer.enforce.places import Place, Places, StoreLike, describe, split
+from indexer.enforce.places import Place, Places, StoreLike, beside, describe, split
 from indexer.enforce.rebuild import Rebuilder
 from indexer.enforce.recover import recover
 from indexer.enforce.who import current_user
@@ -251,7 +251,7 @@ class _Restorer:
         directory, name = split(action.path)
         dir_fd = self._directory(place, trash_fd, directory, home_of(self._origins, action, st))
         try:
-            for candidate in _candidates(name):
+            for candidate in beside(name):
                 try:
                     rename_noreplace(trash_fd, trash_name, dir_fd, candidate)
                 except FileExistsError:
@@ -280,11 +280,3 @@ def _exists(dir_fd: int, name: bytes) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _candidates(name: bytes) -> Iterable[bytes]:
-    """Yield the name, then names beside it, short enough for NAME_MAX (255 bytes)."""
-    yield name
-    for number in range(1, 1000):
-        suffix = b".restored-%d" % number
-        yield name[: 255 - len(suffix)] + suffix

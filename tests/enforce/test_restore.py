@@ -6,11 +6,18 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.enforce.arena import NOW, Arena, digest
 from tests.trees import walk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.enforce.arena import Staged
+
+    Stage = Callable[..., Staged]
 
 
 def _facts(path: Path) -> tuple[object, ...]:
@@ -61,6 +68,40 @@ def test_everything_about_a_file_comes_back(arena: Arena) -> None:
     row = arena.ledger.run(2)
     assert row is not None
     assert (row.kind, row.planned, row.errors) == ("restore", 1, 0)
+
+
+@pytest.mark.parametrize("where", ["place", "beside", "elsewhere"])
+def test_a_restore_that_dies_says_where_the_file_is(arena: Arena, stage: Stage, where: str) -> None:
+    """Its place, or a name beside it, or nowhere in the store; never the name of another file."""
+    path = arena.write("uploads/a", b"old")
+    run = arena.run(arena.plan(path, action="trash")).run
+    if where == "beside":
+        arena.write(path, b"new")
+    other = arena.root / "other"
+    other.mkdir()
+    to_fd = os.open(other, os.O_RDONLY) if where == "elsewhere" else None
+
+    class Died(BaseException):
+        pass
+
+    def die(_name: bytes) -> None:
+        raise Died
+
+    stage("restore.after", die)
+    with pytest.raises(Died):
+        arena.restore([path], to_fd=to_fd)
+    stage("restore.after", lambda _name: None)
+    arena.recover()
+    arena.restore([path])
+
+    (action,) = arena.ledger.actions(run or 0)
+    wanted = {"place": path, "beside": path + b".restored-1", "elsewhere": None}[where]
+    assert (action.outcome, action.restored_to, action.in_trash) == ("restored", wanted, False)
+    assert (action.error is None) == (where != "elsewhere")
+    if wanted is not None:
+        assert arena.contents()[wanted] == digest(b"old")
+    if to_fd is not None:
+        os.close(to_fd)
 
 
 def test_a_run_comes_back_with_its_directories(arena: Arena) -> None:
