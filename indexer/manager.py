@@ -13,6 +13,7 @@ from indexer.store import locate_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from indexer.policy.plan import Plan
     from indexer.service.comparison import PolicyChange
@@ -238,21 +239,24 @@ class StorageManager:
         self,
         path: str | bytes | os.PathLike[str],
         *more: str | bytes | os.PathLike[str],
-        until: float | None = None,
+        until: float | str | datetime | None = None,
         ttl: str | None = None,
         reason: str = "",
         by: str = "",
         glob: bool = False,
     ) -> list[dict[str, Any]]:
-        """Protect files or trees from every removal until a time (Unix seconds), for a duration ("3d"), or for good.
+        """Protect files or trees from every removal until a time, for a duration ("3d"), or for good.
+
+        `until` is Unix seconds, a datetime (without a zone: UTC), or text as of the command line ("+1d", ISO 8601).
 
         With `glob` the paths are gitignore-style globs relative to the root: what they match is held, also later.
 
         Returns the holds once no removal that covers them is in flight. Raises UsageError, LedgerError, BusyError.
         """
-        from indexer.units import parse_duration
+        from indexer.units import parse_duration, time_of
 
-        end = int(self._clock()) + parse_duration(ttl) if ttl is not None else None if until is None else int(until)
+        now = self._clock()
+        end = int(now) + parse_duration(ttl) if ttl is not None else None if until is None else time_of(until, now)
         paths = [os.fsencode(each) if glob else self.relative(each) for each in (path, *more)]
         return self._there.hold(paths, until=end, reason=reason, by=by, glob=glob)
 
@@ -289,6 +293,8 @@ class StorageManager:
         `dry_run` says which they are. Raises BusyError, LedgerError, UsageError.
         """
         wanted = [self.relative(path) for path in paths]
+        if not wanted and run is None:
+            raise UsageError("what is to be restored is not said", remedy='name paths, or a run: paths=["a"], run=7')
         if dry_run:
             from indexer.service.trash import would_restore
 

@@ -131,6 +131,18 @@ def parse_time(text: str, now: float) -> int:
     return (parsed - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
 
 
+def time_of(when: float | str | datetime, now: float) -> int:
+    """Return Unix seconds for Unix seconds, a datetime (without a zone: UTC), or what `parse_time` takes."""
+    if isinstance(when, str):
+        return parse_time(when, now)
+    if isinstance(when, datetime):
+        return parse_time(when.isoformat(), now)
+    try:
+        return int(when)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{when!r} is not a time", remedy=_TIME_REMEDY) from error
+
+
 def format_time(unix: float) -> str:
     """Return Unix seconds as ISO 8601 in UTC (`2026-11-22T13:00:00Z`); years that have no such form as `@seconds`."""
     try:

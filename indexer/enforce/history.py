@@ -110,7 +110,7 @@ class History(Database):
     def removed_since(self, since: float) -> dict[str, tuple[int, int]]:
         """Return {class: (files, bytes)} of all runs that ended at or after `since` (Unix seconds).
 
-        For guards over a rolling day: a run that straddles the moment counts whole.
+        A run that straddles the moment counts whole.
         """
         totals: dict[str, tuple[int, int]] = {}
         for (text,) in self._query(
@@ -121,6 +121,20 @@ class History(Database):
                 files, size = totals.get(name, (0, 0))
                 totals[name] = (files + part["files_removed"], size + part["bytes_freed"] + part["bytes_trashed"])
         return totals
+
+    def missing_since(self, since: float) -> dict[str, int]:
+        """Return {class: files} that runs have removed since (Unix seconds) and nobody has brought back: for guards."""
+        files = {name: count for name, (count, _) in self.removed_since(since).items()}
+        restores = self._query("SELECT 1 FROM run WHERE kind = 'restore' AND finished >= ? LIMIT 1", (int(since),))
+        if restores:  # else no action of these runs need be looked at
+            for name, count in self._query(
+                "SELECT class, count(*) FROM action WHERE run_id IN (SELECT id FROM run WHERE finished >= ? AND kind IN"
+                " ('expire', 'cleanup', 'quota', 'watermark')) AND outcome = 'restored' AND action <> 'rmdir'"
+                " GROUP BY class",
+                (int(since),),
+            ):
+                files[name] = max(0, files.get(name, 0) - count)
+        return files
 
     def touched(self, since: float) -> Iterator[bytes]:
         """Yield paths of files that a run opened and then left since `since` (Unix seconds).

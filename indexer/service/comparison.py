@@ -110,7 +110,6 @@ def _decide_anew(config: Config, reader: Reader, ledger: Ledger | None, now: int
         files = [file for rule, file in _reclassified(config, reader) if _place(rule, file) == wanted]
         return sorted(files, key=order_key(holding.rule))
 
-    removed = ledger.removed_since(now - DAY) if ledger is not None else {}
     return plan(
         due,
         guards=replace(config.guards, max_files=_WITHOUT_END, max_bytes=_WITHOUT_END),
@@ -118,7 +117,7 @@ def _decide_anew(config: Config, reader: Reader, ledger: Ledger | None, now: int
         now=now,
         blockers=blockers_of(reader, protection, attributes_of(config, now), notices_of(config, ledger, now)),
         rules=config.classes,
-        recent={name: files for name, (files, _) in removed.items()},
+        recent=ledger.missing_since(now - DAY) if ledger is not None else {},
         holdings=[Holding(rules[name], what, child) for (name, child), what in sorted(used.items(), key=str)],
         files_of=files_of,
     )

@@ -66,7 +66,7 @@ def plan_relief(
     )
     recent = dict(before or {})
     if ledger is not None:
-        for one, (files, _) in ledger.removed_since(now - DAY).items():
+        for one, files in ledger.missing_since(now - DAY).items():
             recent[one] = recent.get(one, 0) + files
     refused = fraction_breach(
         shares_of(by_class(actions), recent, by_name),

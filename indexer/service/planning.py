@@ -81,7 +81,7 @@ def decide_all(
         raise UsageError(f"there is no class {scope.class_name!r}", remedy=f"classes: {known}")
     protection = ledger.protection(now) if ledger is not None else None
     against = UnitBlockers(reader, protection, config.guards)
-    removed = ledger.removed_since(now - DAY) if ledger is not None and recent else {}
+    missing = ledger.missing_since(now - DAY) if ledger is not None and recent else {}
     held = holdings(reader, rules) if scope.whole and not scope.ttl_only else []
     if scope.quota_only:
         over = {holding.rule.name for holding in held if holding.rule.evicts and holding.over() is not None}
@@ -95,7 +95,7 @@ def decide_all(
         now=now,
         blockers=blockers_of(reader, protection, attributes_of(config, now), notices_of(config, ledger, now, today)),
         rules=config.classes,
-        recent={name: files for name, (files, _) in removed.items()},
+        recent=missing,
         limit=scope.limit,
         standing={Blocker.NO_TIME: _timeless(reader, rules, now)},
         holdings=held,

@@ -124,3 +124,27 @@ def test_many_small_runs_are_one_large_run(tmp_path: Path) -> None:
     assert run() == (0, "max_fraction")
     now[0] += 2 * 3600  # all of them are more than a day ago
     assert run() == (3, None)
+
+
+def test_what_has_come_back_does_not_count_as_gone(tmp_path: Path) -> None:
+    """Half of the store may go in a day: what was restored has not gone, what was not restored has."""
+    text = CONFIGURATION.replace('"delete"', '"trash"').replace("min_files = 2", "min_files = 2\nmax_fraction = 0.5")
+    (tmp_path / "indexer.toml").write_text(text)
+    (tmp_path / "temp").mkdir()
+    for number in range(20):
+        (tmp_path / "temp" / str(number)).write_bytes(b"x")
+        os.utime(tmp_path / "temp" / str(number), (0, 0) if number < 9 else None)
+    initialise_store(tmp_path)
+    now = [time.time()]
+    manager = StorageManager(tmp_path, clock=lambda: now[0])
+    manager.scan()
+    run = manager.run_cleanup()["run"]
+    assert len(manager.restore(run=run)["restored"]) == 9
+    again = manager.run_cleanup()
+    assert (again["files_removed"], again["refused"]) == (9, None)
+    manager.restore(paths=["temp/0", "temp/1", "temp/2"])
+    now[0] += 60
+    for number in range(9, 13):
+        os.utime(tmp_path / "temp" / str(number), (0, 0))
+    manager.scan()
+    assert manager.run_cleanup()["refused"] == "max_fraction"  # 6 have gone, 7 would: of 20

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,26 @@ def test_a_hold_that_would_end_in_the_past_is_an_error(manager: StorageManager) 
     """It would protect nothing, and whoever asked for it would not know."""
     with pytest.raises(UsageError, match="past"):
         manager.hold("temp", until=LONG_AGO)
+
+
+def test_the_end_of_a_hold_has_every_usual_form(manager: StorageManager) -> None:
+    """Seconds, a datetime, and what the command line takes; all else is an error that says how."""
+    for when in (LONG_AGO * 2, "+1d", "2100-01-01", datetime(2100, 1, 1, tzinfo=UTC)):
+        (held,) = manager.hold("temp", until=when)
+        assert held["until"] > time.time()
+        manager.release("temp")
+    for wrong in ("soon", float("nan"), [1]):
+        with pytest.raises(UsageError, match="is not a time"):
+            manager.hold("temp", until=wrong)  # type: ignore[arg-type]
+
+
+def test_a_restore_of_nothing_named_is_an_error(manager: StorageManager) -> None:
+    """It would bring back whatever lies in the trash."""
+    manager.run_cleanup()
+    for dry_run in (True, False):
+        with pytest.raises(UsageError, match="not said"):
+            manager.restore(dry_run=dry_run)
+    assert manager.trash_list()["files"] == 6
 
 
 def test_a_lease_protects_what_does_not_exist_yet_and_ends_with_its_block(manager: StorageManager) -> None:
