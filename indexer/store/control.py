@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from indexer.config.trust import PATH, open_place, open_private_directory, shown
-from indexer.errors import FilesystemError, NoStoreError, TrustError
+from indexer.errors import FilesystemError, NoStoreError, TrustError, UsageError
 from indexer.store.identity import Marker, difference, mark, read_marker, write_marker
 from indexer.store.locks import locked
 from indexer.store.moving import move_trash
@@ -126,8 +126,13 @@ def make_marker(
             _drop_index(own_state)
         if own_state != control:
             _mark_state(own_state, control, marker, former)
+        else:
+            _refuse_other_state(marker, control)
+        noted = replace(marker, state=os.fspath(own_state) if own_state != control else "")
         if former is not None:
-            write_marker(fd, marker)
+            write_marker(fd, noted)
+        elif noted != marker:
+            _note(fd, noted)
         if former:
             move_trash(root, names, marker)
 
@@ -162,6 +167,7 @@ def _mark_state(state: Path, control: Path, marker: Marker, former: str | None) 
         try:
             there = read_marker(fd, state)
         except NoStoreError:
+            _refuse_other_state(marker, state)
             if (control / "ledger.db").exists():
                 raise FilesystemError(
                     f"this store's databases still lie in {shown(control)}",
@@ -176,6 +182,38 @@ def _mark_state(state: Path, control: Path, marker: Marker, former: str | None) 
             )
         if there.id != marker.id:
             write_marker(fd, marker)
+
+
+def _note(fd: int, marker: Marker) -> None:
+    """Note where the state is, unless there is no writing here now: the marker stands as it is."""
+    try:
+        write_marker(fd, marker)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE | _FULL:
+            raise
+
+
+def _refuse_other_state(marker: Marker, state: Path) -> None:
+    """Raise UsageError when this store's databases lie elsewhere than in `state`, which is not marked as theirs."""
+    noted = Path(marker.state)
+    if not marker.state or noted == state:
+        return
+    try:
+        directory = open_private_directory(noted)
+    except (OSError, TrustError):
+        return  # lost, or moved
+    try:
+        still = read_marker(directory, noted).id == marker.id
+    except NoStoreError:
+        return
+    finally:
+        os.close(directory)
+    if still:
+        raise UsageError(
+            f"this tree is a store already, whose databases lie in {shown(noted)}",
+            remedy="one tree is one store: name that [store] state; to keep them elsewhere, stop the service, then: "
+            f"mv {shown(noted)}/* {shown(state)}/",
+        ) from None
 
 
 def _drop_index(state: Path) -> None:

@@ -60,6 +60,8 @@ class Marker:
     """Unix seconds."""
     adopted_from: str = ""
     """Id of the store that this one was copied or restored from."""
+    state: str = ""
+    """Where its databases lie, if that is a directory of its own; "" also in markers from before this was noted."""
     version: int = VERSION
 
 

@@ -205,6 +205,25 @@ def test_two_stores_do_not_share_a_state(tmp_path: Path) -> None:
         initialise_store(tmp_path / "b")
 
 
+def test_a_store_has_one_state(tmp_path: Path) -> None:
+    """Another configuration that names another one is refused, until the databases have been moved there."""
+    tree = tmp_path / "tree"
+    make(tmp_path, {"tree": {}, "b.toml": f'[store]\npath = "{tree}"\nstate = "b"\n'.encode()})
+    (tmp_path / "a.toml").write_text(f'[store]\npath = "{tree}"\nstate = "a"\n')
+    first = initialise_store(tree, config_path=tmp_path / "a.toml")
+    first.ledger_path.write_bytes(b"what was removed")
+    with pytest.raises(UsageError, match=f"a store already, whose databases lie in {tmp_path}/a") as refused:
+        initialise_store(tree, config_path=tmp_path / "b.toml")
+    assert f"mv {tmp_path}/a/* {tmp_path}/b/" in refused.value.remedy
+    with pytest.raises(UsageError, match="a store already"):
+        initialise_store(tree, index_only=True)
+    assert initialise_store(tree, config_path=tmp_path / "a.toml").id == first.id
+    for path in (tmp_path / "a").iterdir():
+        path.rename(tmp_path / "b" / path.name)
+    moved = initialise_store(tree, config_path=tmp_path / "b.toml")
+    assert (moved.id, moved.ledger_path.read_bytes()) == (first.id, b"what was removed")
+
+
 def test_a_ledger_is_never_left_behind(store: Store) -> None:
     """A `state` written later: the journal must move with it, and the command is named."""
     store.ledger_path.write_bytes(b"what was removed")
