@@ -30,6 +30,8 @@ def parse_duration(text: object) -> int:
     """
     if not isinstance(text, str):
         if isinstance(text, int) and not isinstance(text, bool):
+            if text < 0:
+                raise UsageError(f"{text} is not a duration: it is negative", remedy=_DURATION_REMEDY)
             raise UsageError(f"{text} has no unit", remedy=f"for {text} seconds write {text}s")
         raise UsageError(f"{_shown(text)} is not a duration", remedy=_DURATION_REMEDY)
     from pytimeparse.timeparse import timeparse  # compiles its patterns on import: 8 ms

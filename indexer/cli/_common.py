@@ -28,7 +28,8 @@ Overrides = Mapping[str, object]
 
 
 def _default_output() -> Output:
-    return Output(color=not os.environ.get("NO_COLOR"))  # https://no-color.org
+    # https://no-color.org; a dumb terminal shows escape sequences as they are
+    return Output(color=not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import click
@@ -49,8 +50,9 @@ def sql(cli: Cli, query: str, as_csv: bool, timeout: float, max_rows: int) -> No
         found = manager.sql(text, timeout=timeout, max_rows=max_rows, heap=SQL_HEAP)
     note_older_policy(cli, manager)
     rows = [[value.hex() if isinstance(value, bytes) else value for value in row] for row in found["rows"]]
-    if cli.out.json:
-        cli.out.document({**found, "rows": rows})
+    if cli.out.json:  # which has no word for infinity
+        finite = [[None if isinstance(one, float) and not isfinite(one) else one for one in row] for row in rows]
+        cli.out.document({**found, "rows": finite})
     elif as_csv:
         write_csv(found["columns"], rows)
     else:

@@ -99,7 +99,8 @@ def result_lines(result: dict[str, Any], store: str = "") -> Iterator[str]:
         parts.append(f"{format_size(result['bytes_trashed'])} to the trash")
     if result["bytes_freed"] or not parts:
         parts.append(f"{format_size(result['bytes_freed'])} freed")
-    run = "" if result["run"] is None else f" (run {result['run']})"
+    runs = result.get("runs") or ([] if result["run"] is None else [result["run"]])
+    run = f" (run{'s' if len(runs) > 1 else ''} {' and '.join(map(str, runs))})" if runs else ""
     yield f"{verb} {count(result['files_removed'])}: {', '.join(parts)}{run}"
     if len(result["classes"]) > 1:
         for name, part in result["classes"].items():

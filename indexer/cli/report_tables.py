@@ -183,7 +183,7 @@ _RUNS = [
 ]
 
 _HOLDS = [
-    text("path"),
+    Shown("path", lambda row, _now: row["path"] or "."),
     Shown("until", lambda row, now: "released" if row["until"] is None else when(row["until"], now)),
     text("reason"),
     text("by"),

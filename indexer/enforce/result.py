@@ -37,6 +37,8 @@ class RunResult:
 
     run: int | None = None
     """Its id in the ledger; None for a dry run."""
+    also: tuple[int, ...] = ()
+    """Runs of its watermarks, each with an id of its own."""
     dry_run: bool = False
     files_removed: int = 0
     bytes_freed: int = 0
@@ -79,6 +81,7 @@ class RunResult:
         """Return the document of `expire --json` and `cleanup --json`; undecodable path bytes are escaped."""
         return {
             "run": self.run,
+            "runs": [*([] if self.run is None else [self.run]), *self.also],
             "dry_run": self.dry_run,
             "files_removed": self.files_removed,
             "bytes_freed": self.bytes_freed,

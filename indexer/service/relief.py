@@ -86,4 +86,5 @@ def merged(result: RunResult, reliefs: Sequence[Relief]) -> RunResult:
         message=refused.message,
         remedy=refused.remedy,
         watermarks=tuple(relief.as_json() for relief in reliefs),
+        also=tuple(one.run for one in every if one.run is not None),
     )  # fmt: skip

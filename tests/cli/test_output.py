@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.cli._common import confirm_or_refuse
+from indexer.cli._common import Cli, confirm_or_refuse
 from indexer.cli._paths import path_operands
 from indexer.cli.output import Cell, Column, Output
 from indexer.errors import RefusedError, UsageError
@@ -69,6 +69,16 @@ def test_a_table_on_a_terminal_takes_no_name_for_markup() -> None:
     assert code == 0
     assert b"frames/\\x1b[31m" in shown
     assert b"[red]:smile:" in shown
+
+
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_who_wants_no_colour_gets_none(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """By the usual variable, or since the terminal would show the sequences as they are."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert Cli().out.color
+    monkeypatch.setenv(variable, value)
+    assert not Cli().out.color
 
 
 def test_notes_go_to_stderr_and_quiet_silences_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -273,6 +273,7 @@ def test_reports_and_sql(store: Cli) -> None:
     out, err = store("sql", "SELECT name FROM files ORDER BY 1", "--max-rows", "1")
     assert (out, "only the first 1 row:" in err) == ("name\n.keep\n", True)
     assert store("sql", "SELECT 1 AS a, NULL AS b", "--csv")[0] == "a,b\n1,\n"
+    assert store.json("sql", "SELECT 1e999 AS a")["rows"] == [[None]]
     assert "not allowed" in store.json("sql", "DELETE FROM file", exits=2)["error"]["message"]
 
 

@@ -217,6 +217,11 @@ def test_a_result_in_words() -> None:
     ]
 
 
+def test_the_runs_of_watermarks_are_named_too() -> None:
+    """Each is one of its own in the ledger."""
+    assert next(iter(result_lines({**RESULT, "runs": [7, 8]}))).endswith("(runs 7 and 8)")
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

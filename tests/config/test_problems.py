@@ -68,6 +68,7 @@ WRONG = [
     ("[[class]]\nname = 'x'\nmatch = []", 'class[1] "x".match', "is empty"),
     (CLASS + "ttl = '7x'", 'class[1] "frames".ttl', '"7x" is not a duration'),
     (CLASS + "ttl = '0s'", 'class[1] "frames".ttl', "'0s' is too small"),
+    (CLASS + "ttl = -1", 'class[1] "frames".ttl', "-1 is not a duration: it is negative"),
     (CLASS + "ttl = 7", 'class[1] "frames".ttl', "7 has no unit"),
     (CLASS + "clock = 'mtime'", 'class[1] "frames".clock', "is a text, not a list"),
     (CLASS + "clock = []", 'class[1] "frames".clock', "is empty"),

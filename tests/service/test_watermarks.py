@@ -83,6 +83,10 @@ def test_a_filesystem_that_is_full_to_the_last_block(kind: str, mount: Callable[
     assert left(root, "outputs") == ["final"]
     assert done["bytes_trashed"] == 0
     assert done["bytes_freed"] >= said["needed_bytes"]
+    assert done["runs"][0] == done["run"]
+    marks = ",".join(map(str, done["runs"]))
+    counted = program.json("sql", f"SELECT count(*) FROM actions WHERE run IN ({marks})", "-C", root)["rows"]
+    assert counted == [[done["files_removed"]]]
     again = program.json("cleanup", "-y", root)
     assert (again["files_removed"], again["watermarks"]) == (0, [])
 
