@@ -22,6 +22,8 @@ _BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"^\$ .*\n(?:>(?: .*)?\n)*", re.MULTILINE)
 _VARYING = re.compile(r"\b[0-9a-f]{12}\b|\bnow\b|(?:in )?(?:\d+[wdhms])+(?: ago)?|\d[\d.,:TZ-]*")
 """A policy's fingerprint, how long ago, and any number or time."""
+_DAYS = re.compile(r"(?:^\d{4}-\d{2}-\d{2} .*\n)+", re.MULTILINE)
+"""Rows of a table by day. On which of two days something falls, and so their order, depends on the hour of the run."""
 _GAPS = re.compile(r"[ \t─━-]+")
 
 
@@ -86,8 +88,13 @@ def rendered(document: Path) -> str:
 
 
 def comparable(text: str) -> str:
-    """Return `text` without what differs from run to run: numbers, times, and the widths that follow from them."""
-    return _GAPS.sub(" ", _VARYING.sub("#", text))
+    """Return `text` without what differs from run to run: numbers, times, and the widths and orders that follow."""
+
+    def plain(some: str) -> str:
+        return _GAPS.sub(" ", _VARYING.sub("#", some))
+
+    ordered = _DAYS.sub(lambda rows: "".join(sorted(rows.group().splitlines(keepends=True), key=plain)), text)
+    return plain(ordered)
 
 
 def main() -> None:
