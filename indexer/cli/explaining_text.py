@@ -39,7 +39,7 @@ def _facts(found: dict[str, Any], now: int) -> Iterator[tuple[str, str]]:
     if removed is not None:
         yield from _removed(removed, now)
     if kind not in {None, "directory"} or "unit" in found or (found["blockers"] and removed is None):
-        yield from _verdict(found["blockers"])
+        yield from _verdict(found["blockers"], found.get("makes_room"))
     for hold in found.get("holds", ()):
         yield "", _hold(hold, now)
 
@@ -72,11 +72,29 @@ def _hold(hold: dict[str, Any], now: int) -> str:
     return f"{what} of {hold['by']} on {hold['path'] or '.'}, {until}{why}"
 
 
-def _verdict(blockers: Sequence[str]) -> Iterator[tuple[str, str]]:
-    if not blockers:
+def _verdict(blockers: Sequence[str], room: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if not blockers and room is not None:
+        yield "verdict", f"due: the next cleanup takes it: {_room(room)}"
+    elif not blockers:
         yield "verdict", "due: the next run takes it, if nobody has it open"
     for number, word in enumerate(blockers):
         yield "" if number else "stays", f"{word}: {_MEANINGS.get(word, '')}".removesuffix(": ")
+
+
+def _room(room: dict[str, Any]) -> str:
+    """Return which quota or watermark it makes room for."""
+    if (quota := room.get("quota")) is None:
+        mark = room.get("watermark")
+        reached = "" if mark is None else f" ({mark['mark']})"
+        place = f"filesystem {mark['filesystem']}" if mark is not None and mark["filesystem"] else "the filesystem"
+        return f"{place} is too full{reached}, and its class gives way"
+    of = f"class {quota['class']}" + ("" if quota["child"] is None else f" for {quota['child']}")
+    parts = []
+    if quota["quota_high"] is not None:
+        parts.append(f"{format_size(quota['allocated'])} of {format_size(quota['quota_high'])}")
+    if quota["quota_files"] is not None:
+        parts.append(f"{quota['files']:,} of {count(quota['quota_files'])}")
+    return f"the quota of {of} is exceeded ({', '.join(parts)})"
 
 
 _MEANINGS = {str(word): word.meaning for kind in (Blocker, Guard) for word in kind}

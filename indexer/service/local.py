@@ -54,7 +54,7 @@ class Local:
 
     def explain(self, path: bytes) -> dict[str, Any]:
         """See `StorageManager.explain`."""
-        from indexer.reports.explain import explain
+        from indexer.service.explaining import explain
 
         return explain(self._store, path, int(self._clock()))
 

@@ -94,7 +94,7 @@ def rows(service: Service, arguments: Mapping[str, Any], _progress: Progress) ->
 @operation("explain", "read")
 def explained(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
     """Answer with `explain --json` of one path."""
-    from indexer.reports.explain import explain
+    from indexer.service.explaining import explain
 
     return explain(_store(service), path_sent(arguments.get("path")), int(service.clock()))
 

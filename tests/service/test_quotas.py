@@ -6,6 +6,7 @@ import os
 import time
 from pathlib import Path
 
+from indexer.cli.explaining_text import explain_lines
 from indexer.enforce.ledger import Ledger
 from indexer.service.quota_watch import COOL, FRUITLESS, QuotaWatch
 from indexer.service.schedule import Schedule
@@ -70,6 +71,36 @@ def test_a_cleanup_brings_every_place_to_its_low_mark(program: Program, tmp_path
     assert program.json("cleanup", "-y", tmp_path)["files_removed"] == 0
     said = program.json("explain", tmp_path / "cache" / "1-5")
     assert (said["removed"]["reason"], said["removed"]["rule"]["class"]) == ("quota", "cache")
+
+
+def test_explain_says_what_the_plan_takes(program: Program, tmp_path: Path) -> None:
+    """Young files that give way to a quota are due, of classes with a ttl, without one, and of a child; others stay."""
+    (tmp_path / "indexer.toml").write_text(
+        enforced(
+            aged("u", min_age="0s", action="trash", quota={"high": "3MiB", "low": "2MiB"}),
+            aged("c", min_age="0s", action="trash", quota={"high": "2MiB", "per": "child"}),
+            kept("e", quota="2MiB", evict=True, arrival_floor=False, min_age="0s"),
+            kept("w", quota="2MiB"),
+        )
+    )
+    for folder in ("u", "c/a", "c/b", "e", "w"):
+        (tmp_path / folder).mkdir(parents=True)
+        for days in range(1, 2 if folder == "c/b" else 5):
+            path = tmp_path / folder / f"f{days}"
+            path.write_bytes(os.urandom(MIB))
+            os.utime(path, (time.time() - days * 86_400,) * 2)
+    program.json("scan", tmp_path)
+    planned = {one["path"]: one["reason"] for one in program.json("plan", tmp_path)["actions"]}
+    assert {"u/f4", "u/f3", "c/a/f4", "e/f4"} <= planned.keys()
+    for path in (each for each in tmp_path.glob("[ucew]/**/f*") if each.is_file()):
+        name = str(path.relative_to(tmp_path))
+        said = program.json("explain", path)
+        reason = said["makes_room"] and said["makes_room"]["reason"]
+        assert (reason, not said["blockers"]) == (planned.get(name), name in planned), name
+    lines = list(explain_lines(program.json("explain", tmp_path / "u" / "f4"), int(time.time())))
+    assert lines[-1] == (
+        "  verdict    due: the next cleanup takes it: the quota of class u is exceeded (4.0 MiB of 3.0 MiB)"
+    )
 
 
 def test_the_largest_first(program: Program, tmp_path: Path) -> None:

@@ -137,6 +137,24 @@ def test_the_trash_goes_first(mount: Callable[..., Path], program: Program) -> N
     assert len(left(root, "uploads")) == 6
 
 
+def test_explain_says_what_a_full_filesystem_takes(mount: Callable[..., Path], program: Program) -> None:
+    """The young files of a class that gives way are due as the plan has it; the others stay."""
+    root = mount("tmpfs", size=32)
+    configure(root)
+    for days in range(1, 5):
+        write(root, f"temp/{days}", MIB, days)
+    program.json("scan", root)
+    assert program.json("explain", root / "temp/4")["makes_room"] is None
+    free = os.statvfs(root).f_bavail * os.statvfs(root).f_frsize
+    write(root, "other", free - MIB, 0)
+    planned = {one["path"]: one["reason"] for one in program.json("plan", root)["actions"]}
+    assert planned["temp/4"] == "watermark"
+    for days in range(1, 5):
+        said = program.json("explain", root / "temp" / str(days))
+        reason = said["makes_room"] and said["makes_room"]["reason"]
+        assert (reason, not said["blockers"]) == (planned.get(f"temp/{days}"), f"temp/{days}" in planned)
+
+
 def test_inodes(mount: Callable[..., Path], program: Program) -> None:
     """A filesystem without inodes is as full as one without blocks."""
     root = mount("tmpfs", size=64, inodes=400)
