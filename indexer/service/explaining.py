@@ -40,7 +40,9 @@ def explain(store: Store, path: bytes, now: int) -> dict[str, Any]:
         return found
     with ExitStack() as stack:
         reader = stack.enter_context(Reader.open(store.index_path))
-        rule = next(rule for rule in store.config.classes if rule.name == found["class"])
+        rule = next((rule for rule in store.config.classes if rule.name == found["class"]), None)
+        if rule is None:
+            return found  # a class of an older policy
         over = rule.evicts and any(holding.over() is not None for holding in holdings(reader, [rule]))
         mark = store.config.watermark
         if not over and (mark is None or rule.name not in mark.order):
