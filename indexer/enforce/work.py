@@ -39,7 +39,7 @@ CHILD_BATCH = 1024
 
 def _nonce() -> bytes:
     """Return a few bytes, of letters and digits, that no other run has."""
-    return secrets.token_hex(4).encode()
+    return b"n" + secrets.token_hex(4).encode()  # `rebuild.workshop_prefix` has another letter there
 
 
 @dataclass(slots=True)

@@ -334,7 +334,7 @@ def test_trash_name_occupied(arena: Arena, action: str, monkeypatch: pytest.Monk
     path = arena.write("uploads/a", b"victim")
     trash = arena.root / ".indexer" / "trash"
     trash.mkdir(mode=0o700)
-    (trash / f"{arena.ledger.id}-1-0-1").write_bytes(b"older")
+    (trash / f"{arena.ledger.id}-1-n0-1").write_bytes(b"older")
     result = arena.run(arena.plan(path, action=action))
 
     assert (result.files_removed, result.errors) == (0, ((path, "EEXIST: File exists"),))
