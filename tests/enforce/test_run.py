@@ -74,8 +74,8 @@ def test_result_has_the_keys_of_the_contract(arena: Arena) -> None:
         "run": 1, "dry_run": False, "files_removed": 1, "bytes_freed": 0, "bytes_trashed": 4096,
         "directories_removed": 0, "truncated": False, "index_age_seconds": 7, "kept": {}, "errors": [],
         "classes": {"uploads": {"files_removed": 1, "bytes_freed": 0, "bytes_trashed": 4096}}, "refused": None,
-        "interrupted": False, "suspended": False, "runs": [result.run], "purged_files": 0, "purged_bytes": 0, "watermarks": [],
-        "notices": None,
+        "interrupted": False, "suspended": False, "purged_files": 0, "purged_bytes": 0, "watermarks": [],
+        "notices": None, "runs": [1],
         "skipped": False,
     }  # fmt: skip
     row = arena.ledger.run(1)
