@@ -342,6 +342,19 @@ def test_trash_name_occupied(arena: Arena, action: str, monkeypatch: pytest.Monk
     assert arena.in_trash() == [digest(b"older")]
 
 
+def test_an_older_ledger_gives_no_name_twice(arena: Arena) -> None:
+    """Put back as it was before a run, it gives that run's number anew, and never its names in the trash."""
+    for content in (b"one", b"two"):
+        path = arena.write("uploads/a", content)
+        assert arena.run(arena.plan(path)).run == 1
+        arena.ledger._write(
+            lambda connection: [
+                connection.execute(f"DELETE FROM {name}") for name in ("action", "origin", "run", "sqlite_sequence")
+            ]
+        )
+    assert sorted(arena.in_trash()) == sorted([digest(b"one"), digest(b"two")])
+
+
 @pytest.mark.parametrize("mode", [0o755, 0o777])
 def test_a_trash_that_others_can_reach_is_not_used(arena: Arena, mode: int) -> None:
     """The trash is ours alone; otherwise nothing is renamed into it."""
