@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import IndexerError
-from indexer.service.reload import why
+from indexer.service.reload import waiting, why
 from indexer.service.serve import serve, service_of
 from indexer.service.supervise import Backoff
 from indexer.units import show_text
@@ -199,11 +199,6 @@ def needs_restart(old: Store, new: Store) -> bool:
     if (old.root, old.state, old.control) != (new.root, new.state, new.control):
         return True
     before, after = old.config, new.config
-    if (before.schedule, before.http, before.publish, before.service) != (
-        after.schedule,
-        after.http,
-        after.publish,
-        after.service,
-    ):
+    if waiting(before, after):
         return True
     return (before.store.backend, before.store.filesystems) != (after.store.backend, after.store.filesystems)

@@ -242,7 +242,9 @@ class Service:
         index.adopt(index_policy(new), ignores_changed=old.store.ignore != new.store.ignore)
         self.reload.adopt(found)
         self.board.recover("policy_error")
-        log.info("the changed configuration is in force", extra=self._named())
+        log.info("the changed policy is in force", extra=self._named())
+        if waits := ", ".join(f"[{name}]" for name in self.reload.waiting):
+            log.warning("%s: changed, and waits for SIGHUP (systemctl reload) or a restart", waits, extra=self._named())
 
     def _do_requests(self, index: Index) -> None:
         while self._inbox:

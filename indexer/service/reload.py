@@ -12,6 +12,7 @@ from indexer.units import show_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from indexer.config import Config
     from indexer.store import Store
 
 
@@ -26,6 +27,15 @@ Stamp = tuple[int, int, int, int]
 """(inode, size, mtime in ns, ctime in ns): another one, another content."""
 EVERY = 1.0
 """Seconds between two looks."""
+
+
+OF_THE_SERVICE = ("schedule", "http", "publish", "service")
+"""Sections that a service is begun with: a change of them waits until it is begun anew."""
+
+
+def waiting(begun: Config, now: Config) -> list[str]:
+    """Return the sections that a service which was begun with one configuration does not take from another."""
+    return [name for name in OF_THE_SERVICE if getattr(begun, name) != getattr(now, name)]
 
 
 class Reload:
@@ -66,6 +76,11 @@ class Reload:
         except OSError as error:
             return f"{show_text(str(self.store.config.path))}: {error.strerror}"
         return store
+
+    @property
+    def waiting(self) -> list[str]:
+        """Sections of what is in force that wait until the service is begun anew."""
+        return waiting(self.started.config, self.store.config)
 
     def adopt(self, store: Store) -> None:
         """This one is in force now."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from indexer.service.client import request
-from indexer.store import open_store
+from indexer.service.reload import Reload
+from indexer.store import Store, initialise_store, open_store
 from tests.program import PATIENCE, Program
 
 POLICY = """
@@ -27,6 +28,20 @@ def classes(program: Program, root: Path) -> list[tuple[str | None, int]]:
     """Return how many files each class has, by the counters."""
     rows = program.json("report", "usage", root)["rows"]
     return [(row["class"], row["files"]) for row in rows if row["files"]]
+
+
+def test_what_waits_for_a_new_beginning_is_named(tmp_path: Path) -> None:
+    """Of a changed configuration: each section that is no policy; nothing once it is as it was."""
+    configure(tmp_path, "first")
+    reload = Reload(initialise_store(tmp_path))
+    found: list[list[str]] = []
+    for more in ('[schedule]\ncleanup = "@daily"\n[publish]\npath = "/srv/x.db"\nevery = "1h"\n', ""):
+        configure(tmp_path, "second", more=more)
+        store = reload.changed(0.0, at_once=True)
+        assert isinstance(store, Store), store
+        reload.adopt(store)
+        found.append(reload.waiting)
+    assert found == [["schedule", "publish"], []]
 
 
 def test_a_changed_policy_is_in_force_after_settle(program: Program, tmp_path: Path) -> None:
