@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from indexer.index.audit import Drift
 from indexer.watch.source import WatchCounters
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Snapshot:
     removed: int = 0
     seen: int = 0
     """Files stat'ed since the service's index was opened."""
-    drift: dict[str, int] = field(default_factory=dict)
+    drift: dict[str, int] = field(default_factory=lambda: asdict(Drift()))
     """What the audit compared and found since the start: checked, missed, ghost, wrong, late (see `index.audit`)."""
 
 

@@ -72,7 +72,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     manager.run_cleanup()
     text = manager.metrics().decode()
     assert 'indexer_quota_used_ratio{class="kept"} 0.0' in text
-    # Its help is there for a metric without samples too: a job's next time without a service, drift before an audit.
+    # Its help is there for a metric without samples too: a job's next time without a service.
     return {name for name, _ in re.findall(r"^# TYPE (\S+) (\S+)", text, re.MULTILINE)}
 
 
