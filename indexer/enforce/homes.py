@@ -106,27 +106,46 @@ def _wider(found: Facts, known: Facts) -> bool:
     return bool(found.mode & _OTHERS & ~allowed)
 
 
-def open_home(places: Places, ledger: Ledger, action: Action, st: FileStat) -> int:
-    """Return a descriptor of the directory that the object of an action came from, every step of the way looked at.
+def open_home(
+    base_fd: int,
+    prefix: bytes,
+    below: bytes,
+    home: Home,
+    *,
+    made: Collection[Identity] = (),
+    make: Callable[[int, bytes, Home, int], None] | None = None,
+) -> int:
+    """Return a descriptor of the directory `below` an open base, every step of the way there looked at (`admit`).
 
-    Nothing is made. Raises OSError, and TrustError where it may not go back.
+    `prefix` and `below` are its path relative to the store. What is missing on the way `make` makes: of (the directory
+    above, open; the path below the base; the home; the level). Raises OSError, TrustError where it may not go back.
     """
-    directory = split(action.path)[0]
-    place = places.of(directory)
-    home = home_of(ledger.origins, action, st)
-    path = place.base
-    names = directory[len(path) :].strip(b"/").split(b"/") if directory != path else []
-    fd = open_beneath(place.base_fd, b"")
+    names = below.split(b"/") if below else []
+    fd, end = open_beneath(base_fd, b""), -1
     for level, name in zip(range(len(names) - 1, -1, -1), names, strict=True):
+        end += 1 + len(name)
         try:
-            deeper = open_beneath(fd, name)
+            try:
+                deeper = open_beneath(fd, name)
+            except FileNotFoundError:
+                if make is None:
+                    raise
+                make(fd, below[:end], home, level)
+                deeper = open_beneath(fd, name)
         finally:
             os.close(fd)
         fd = deeper
-        path = path + b"/" + name if path else name
         try:
-            admit(fd, path, home, level)
-        except (OSError, TrustError):
+            admit(fd, prefix + below[:end], home, level, made)
+        except BaseException:
             os.close(fd)
             raise
     return fd
+
+
+def open_home_of(places: Places, ledger: Ledger, action: Action, st: FileStat) -> int:
+    """Return a descriptor of the directory that the object of an action came from; nothing is made. Raises as above."""
+    directory = split(action.path)[0]
+    place = places.of(directory)
+    prefix = place.base + b"/" if place.base else b""
+    return open_home(place.base_fd, prefix, directory[len(prefix) :], home_of(ledger.origins, action, st))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.records import Identity
+from indexer.syscalls.acl import ACCESS_ACL, DEFAULT_ACL, acl_of
 from indexer.syscalls.beneath import open_beneath
 from indexer.syscalls.stat import stat_fd
 
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from indexer.enforce.places import Place, Places
-
-ACCESS_ACL = "system.posix_acl_access"
-DEFAULT_ACL = "system.posix_acl_default"
-NO_ACL = {errno.ENODATA, errno.ENOTSUP, errno.ENOSYS}
-"""None on this object, none on this filesystem, none on this kernel."""
 
 _OPEN = 16
 """Directories on the way that are held open; what lies deeper is reached from the last of them."""
@@ -61,16 +56,7 @@ def facts_of(fd: int) -> Facts:
     """Return who the open directory is. Raises OSError."""
     st = stat_fd(fd)
     mode = stat.S_IMODE(st.mode)
-    return Facts(st.identity, st.uid, st.gid, mode, _attribute(fd, ACCESS_ACL), _attribute(fd, DEFAULT_ACL))
-
-
-def _attribute(fd: int, name: str) -> bytes | None:
-    try:
-        return os.getxattr(fd, name)
-    except OSError as error:
-        if error.errno not in NO_ACL:
-            raise
-    return None
+    return Facts(st.identity, st.uid, st.gid, mode, acl_of(fd, ACCESS_ACL), acl_of(fd, DEFAULT_ACL))
 
 
 class Origins:

@@ -7,7 +7,6 @@ was looked at, by descriptor, never by its path.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from indexer.enforce.places import Places, describe, object_of
+from indexer.syscalls.acl import ACCESS_ACL, DEFAULT_ACL, acl_of
 from indexer.syscalls.beneath import O_PATH
 from indexer.syscalls.stat import FileStat, stat_fd
 
@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 20
 """Paths that are named of each kind of finding."""
-_NO_ATTRIBUTES = {errno.ENODATA, errno.EOPNOTSUPP}
-_ACCESS_ACL = "system.posix_acl_access"
 _SET_ID = stat.S_ISUID | stat.S_ISGID
-_DEFAULT_ACL = "system.posix_acl_default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,11 +234,4 @@ def _set(fd: int, st: FileStat, wanted: Wanted) -> None:
 def _has_acl(fd: int, *, directory: bool) -> bool:
     """True when the object has an access or a default ACL: then the mode's group bits are the ACL's mask (acl(5))."""
     pinned = f"/proc/self/fd/{fd}"
-    for name in (_ACCESS_ACL, _DEFAULT_ACL) if directory else (_ACCESS_ACL,):
-        try:
-            if os.getxattr(pinned, name):
-                return True
-        except OSError as error:
-            if error.errno not in _NO_ATTRIBUTES:
-                raise
-    return False
+    return any(acl_of(pinned, name) for name in ((ACCESS_ACL, DEFAULT_ACL) if directory else (ACCESS_ACL,)))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from indexer.errors import TrustError
+from indexer.errors import IndexerError, TrustError
 from indexer.syscalls.beneath import O_PATH, open_beneath
 from indexer.syscalls.stat import FileStat, stat_fd
 from indexer.syscalls.sync import OVERLAYFS, filesystem_type
@@ -186,8 +186,10 @@ class Places:
         return open_beneath(place.base_fd, directory, flags)
 
 
-def describe(error: OSError) -> str:
-    """Return an error as results and the ledger show it: `EACCES: Permission denied`."""
+def describe(error: OSError | IndexerError) -> str:
+    """Return an error as results and the ledger show it: `EACCES: Permission denied`, or our own words."""
+    if isinstance(error, IndexerError):
+        return error.message
     code = errno.errorcode.get(error.errno or 0, "OSError")
     return f"{code}: {error.strerror or error}"
 

@@ -13,9 +13,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from indexer.enforce import hooks
-from indexer.enforce.homes import admit
-from indexer.enforce.origins import ACCESS_ACL, DEFAULT_ACL, NO_ACL, UNTELLABLE, Facts
-from indexer.enforce.places import describe
+from indexer.enforce.homes import open_home
+from indexer.enforce.origins import UNTELLABLE, Facts
+from indexer.enforce.places import describe, split
+from indexer.syscalls.acl import ACCESS_ACL, DEFAULT_ACL, NO_ACL
 from indexer.syscalls.beneath import open_beneath
 from indexer.syscalls.rename import rename_noreplace
 from indexer.syscalls.stat import stat_fd
@@ -61,28 +62,10 @@ class Rebuilder:
         `home` is what is known of the directory and of those above. One of which nothing is known gets mode 0700 and
         the owner of what goes into it. Raises OSError, and TrustError where one on the way may not be gone through.
         """
-        fd = open_beneath(self._base_fd, b"")
-        end = -1
-        names = below.split(b"/") if below else []
-        for level, name in zip(range(len(names) - 1, -1, -1), names, strict=True):
-            end += 1 + len(name)
-            try:
-                try:
-                    deeper = open_beneath(fd, name)
-                except FileNotFoundError:
-                    self._make(fd, name, below[:end], home, level)
-                    deeper = open_beneath(fd, name)
-            finally:
-                os.close(fd)
-            fd = deeper
-            try:
-                admit(fd, self._prefix + below[:end], home, level, self._ours)
-            except BaseException:
-                os.close(fd)
-                raise
-        return fd
+        return open_home(self._base_fd, self._prefix, below, home, made=self._ours, make=self._make)
 
-    def _make(self, parent_fd: int, name: bytes, below: bytes, home: Home, level: int) -> None:
+    def _make(self, parent_fd: int, below: bytes, home: Home, level: int) -> None:
+        name = split(below)[1]
         known, mtime_ns = self._known(self._prefix + below, home, level)
         apart = next(self._names)
         hooks.at("mkdir.before", name)

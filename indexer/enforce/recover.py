@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from indexer.enforce import hooks
-from indexer.enforce.homes import open_home
+from indexer.enforce.homes import open_home_of
 from indexer.enforce.places import Place, Places, beside, describe, split
 from indexer.enforce.rebuild import workshop_prefix
 from indexer.enforce.recover_directories import whole_directories
@@ -70,8 +70,7 @@ def recover(*, places: Places, ledger: Ledger, now: Callable[[], float]) -> Reco
                 complete = False
                 continue
             except (OSError, TrustError) as error:
-                text = describe(error) if isinstance(error, OSError) else error.message
-                errors.append((action.path, text))
+                errors.append((action.path, describe(error)))
                 complete = False
                 continue
             if ending is not None:
@@ -169,14 +168,14 @@ def _from_trash(
     # To be destroyed, or another object that had taken the name: back to where it was, never over anything, and never
     # into a directory that has taken the name of its own.
     try:
-        dir_fd = open_home(places, ledger, action, st)
+        dir_fd = open_home_of(places, ledger, action, st)
         try:
             rename_noreplace(place.trash_fd, (action.trash_name or "").encode(), dir_fd, split(action.path)[1])
         finally:
             os.close(dir_fd)
     except (OSError, TrustError) as error:
-        text = describe(error) if isinstance(error, OSError) else error.message
-        return ending_of(action, action.run, now, "stray", f"rolled_back; could not be put back: {text}", st)
+        text = f"rolled_back; could not be put back: {describe(error)}"
+        return ending_of(action, action.run, now, "stray", text, st)
     return ending_of(action, action.run, now, "kept", "rolled_back" if ours else "replaced")
 
 

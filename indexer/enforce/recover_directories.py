@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from indexer.enforce.homes import open_home
+from indexer.enforce.homes import open_home_of
 from indexer.enforce.places import Place, Places, describe, split
 from indexer.enforce.rows import Action, Ending, ending_of
 from indexer.errors import TrustError
@@ -50,8 +50,7 @@ def whole_directories(places: Places, ledger: Ledger, run: int, now: int) -> Dir
         except FileNotFoundError:
             continue  # it is in its place, or gone
         except (OSError, TrustError) as error:
-            text = describe(error) if isinstance(error, OSError) else error.message
-            found.errors.append((action.path, text))
+            found.errors.append((action.path, describe(error)))
             found.settled.add(action.seq)
             continue
         found.settled.add(action.seq)
@@ -64,7 +63,7 @@ def _settle(action: Action, place: Place, places: Places, ledger: Ledger, st: Fi
     ours = (st.inode, st.btime_ns) == action.identity and stat.S_ISDIR(st.mode)
     # Also when it is empty: what was to be destroyed and has left it may not have been looked at, and comes back too.
     try:
-        parent_fd = open_home(places, ledger, action, st)
+        parent_fd = open_home_of(places, ledger, action, st)
         try:
             rename_noreplace(place.trash_fd, name, parent_fd, split(action.path)[1])
         finally:
@@ -74,8 +73,8 @@ def _settle(action: Action, place: Place, places: Places, ledger: Ledger, st: Fi
             _take_out(action, place, ledger, name)
             if _removed(place, name):
                 return ending_of(action, action.run, now, "deleted", None)
-        text = describe(error) if isinstance(error, OSError) else error.message
-        return ending_of(action, action.run, now, "stray", f"rolled_back; could not be put back: {text}", st)
+        text = f"rolled_back; could not be put back: {describe(error)}"
+        return ending_of(action, action.run, now, "stray", text, st)
     return ending_of(action, action.run, now, "kept", "rolled_back" if ours else "replaced")
 
 

@@ -86,7 +86,7 @@ class Remover:
         try:
             place.open_trash(create=True)
         except (OSError, TrustError) as error:
-            place.trash_error = describe(error) if isinstance(error, OSError) else error.message
+            place.trash_error = describe(error)
             place.trash_full = isinstance(error, OSError) and error.errno in NO_ROOM
         attempt = 0
         waiting = list(victims)

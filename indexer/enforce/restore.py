@@ -205,8 +205,7 @@ class _Restorer:
             try:
                 target = self._patience.call(functools.partial(self._bring_back, action))
             except (OSError, TrustError) as error:
-                text = describe(error) if isinstance(error, OSError) else error.message
-                self.errors.append((action.path, text))
+                self.errors.append((action.path, describe(error)))
                 rows.append((action.outcome or "trashed", action.error, None, None, action.run, action.seq))
             else:
                 self.restored.append(Restored(action.path, target))
@@ -225,8 +224,7 @@ class _Restorer:
                     home = Home(tuple(self._origins(run, gone.origin)), run, gone.uid, special=False)
                     os.close(self._directory(place, place.open_trash(create=False), gone.path, home))
                 except (OSError, TrustError) as error:
-                    text = describe(error) if isinstance(error, OSError) else error.message
-                    self.errors.append((gone.path, text))
+                    self.errors.append((gone.path, describe(error)))
 
     def finish(self) -> None:
         """Give directories their times back, say which are not what they were, and make it all durable."""

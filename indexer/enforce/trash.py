@@ -22,9 +22,10 @@ from indexer.syscalls.sync import sync_filesystem
 from indexer.units import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from indexer.enforce.ledger import Ledger
+    from indexer.enforce.protection import Protection
     from indexer.enforce.rows import Action
 
 _BATCH = 1000
@@ -70,24 +71,25 @@ def purgeable(ledger: Ledger, *, now: int, older_than: int | None = None, everyt
     ]
 
 
-def unprotected(ledger: Ledger, actions: Iterable[Action], now: float) -> tuple[list[Action], dict[str, int]]:
-    """Return (those of the trash that may be destroyed at `now`, how many others a hold or a lease covers, by word).
-
-    What it covers is the path that they had: in the trash lies the only copy of it.
-    """
+def unprotected(
+    ledger: Ledger, actions: Iterable[Action], now: float, kept: Counter[str] | None = None
+) -> Iterator[Action]:
+    """Yield those of the trash that no hold and no lease covers at `now` (Unix seconds); count the others in `kept`."""
     protection = ledger.protection(now)
-    if not protection:
-        return list(actions), {}
-    free, kept = [], Counter[str]()
     for action in actions:
-        word = protection.blocker(action.path)
-        if word is None and action.action == "rmdir":
-            word = protection.inside(action.path)
+        word = _covered(protection, action)
         if word is None:
-            free.append(action)
-        else:
+            yield action
+        elif kept is not None:
             kept[word] += 1
-    return free, dict(kept)
+
+
+def _covered(protection: Protection, action: Action) -> str | None:
+    """Return the word for what covers the path that it had: in the trash lies the only copy of it."""
+    word = protection.blocker(action.path)
+    if word is None and action.action == "rmdir":
+        word = protection.inside(action.path)
+    return word
 
 
 def purge_trash(
@@ -117,7 +119,8 @@ def purge_trash(
             if only is not None
             else purgeable(ledger, now=int(now()), older_than=older_than, everything=everything)
         )
-        chosen, kept = unprotected(ledger, chosen, now())
+        kept = Counter[str]()
+        chosen = list(unprotected(ledger, chosen, now(), kept))
         if not chosen:
             return PurgeResult(kept=kept)
         config = store.config
@@ -141,18 +144,17 @@ def purge_trash(
             batch = chosen[start : start + size]
             ledger.leaving(run, "purging", [(None, action.run, action.seq) for action in batch])
             # After the announcement: whoever holds a path now either sees it, or is seen here.
-            free, held = unprotected(ledger, batch, now())
+            protection = ledger.protection(now())
             rows: list[tuple[str, str | None, int | None, bytes | None, int, int]] = []
-            if held:
-                kept = dict(Counter(kept) + Counter(held))
-                may = {(action.run, action.seq) for action in free}
-                rows += [_stays(action) for action in batch if (action.run, action.seq) not in may]
-            for action in free:
+            for action in batch:
+                if (word := _covered(protection, action)) is not None:
+                    kept[word] += 1
+                    rows.append(_stays(action))
+                    continue
                 try:
                     gave = patience.call(functools.partial(_destroy, places, action))
                 except (OSError, TrustError) as error:
-                    text = describe(error) if isinstance(error, OSError) else error.message
-                    errors.append((action.path, text))
+                    errors.append((action.path, describe(error)))
                     rows.append(_stays(action))
                     continue
                 if gave is None:

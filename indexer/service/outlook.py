@@ -94,7 +94,7 @@ class Outlook:
     def _trash(self, name: str, mine: list[Remove], need: Used) -> Used:
         """Return what leaves the trash: what lies there and is not past its time, then what this plan puts there."""
         past = {(one.run, one.seq) for one in self.past}
-        lying = [] if self.ledger is None else unprotected(self.ledger, self.ledger.trash(), self.plan.now)[0]
+        lying = () if self.ledger is None else unprotected(self.ledger, self.ledger.trash(), self.plan.now)
         chosen = oldest_trash((one for one in lying if (one.run, one.seq) not in past), name, need)
         purged = sum_of(one.allocated for one in chosen)
         for one in mine:

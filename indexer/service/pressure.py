@@ -134,7 +134,7 @@ class Relieving:
         return files, size
 
     def _oldest_trash(self, name: str, need: Shortage) -> list[Action]:
-        lying, _held = unprotected(self.ledger, self.ledger.trash(), self.clock())
+        lying = unprotected(self.ledger, self.ledger.trash(), self.clock())
         return oldest_trash(lying, name, Used(need.files, need.bytes))
 
     def _files(self, name: str, fd: int, mark: Watermark, need: Shortage) -> tuple[RunResult | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.ledger import Ledger
@@ -107,10 +108,10 @@ def empty_here(
 def would_empty(store: Store, clock: Callable[[], float], *, older_than: int | None = None) -> dict[str, Any]:
     """Return what `empty_here` would destroy, by the ledger. Raises LedgerError."""
     chosen: list[Action] = []
-    kept: dict[str, int] = {}
+    kept = Counter[str]()
     if store.ledger_path.exists():
         with Ledger.open(store.ledger_path, read_only=True) as ledger:
             chosen = purgeable(ledger, now=int(clock()), older_than=older_than, everything=older_than is None)
-            chosen, kept = unprotected(ledger, chosen, clock())
+            chosen = list(unprotected(ledger, chosen, clock(), kept))
     freed = sum(action.allocated for action in chosen)
     return {**PurgeResult(None, len(chosen), freed, kept=kept).as_json(), "dry_run": True}

@@ -8,28 +8,15 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 
-from indexer.enforce import (
-    directories,
-    empty,
-    homes,
-    hooks,
-    origins,
-    pin,
-    places,
-    rebuild,
-    recover,
-    recover_directories,
-    remove,
-    restore,
-    run,
-    trash,
-    whole_directory,
-)
+import indexer.enforce
+from indexer.enforce import hooks, remove, restore, whole_directory
 from indexer.enforce.database import Database
 from indexer.enforce.schema import Error
 from indexer.errors import IndexerError, LedgerError
@@ -39,26 +26,9 @@ from indexer.syscalls.rename import rename_noreplace
 from tests.enforce.arena import FRAMES, UPLOADS, Arena, digest
 
 FILES = {b"uploads/job/a": b"A", b"uploads/job/b": b"B", b"frames/job/c": b"C", b"frames/job/d": b"D"}
-ROOMS = (
-    *(
-        directories,
-        empty,
-        homes,
-        origins,
-        pin,
-        places,
-        rebuild,
-        recover,
-        recover_directories,
-        remove,
-        restore,
-        run,
-        trash,
-    ),
-    whole_directory,
-)
+ROOMS = [import_module(f"indexer.enforce.{one.name}") for one in iter_modules(indexer.enforce.__path__)]
 WRAPPED = ("rename_noreplace", "open_beneath", "stat_at", "stat_fd", "sync_filesystem", "locked")
-CALLS = ("open", "unlink", "rmdir", "mkdir", "stat", "fstat", "scandir", "listdir")
+CALLS = ("open", "unlink", "rmdir", "mkdir", "stat", "fstat", "scandir", "listdir", "getxattr")
 
 Work = Callable[[Arena], object]
 
