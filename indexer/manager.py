@@ -325,7 +325,11 @@ class StorageManager:
 
     def explain(self, path: str | bytes | os.PathLike[str]) -> dict[str, Any]:
         """Say why a file has its class and its date, and what stands in the way; the keys of `explain --json`."""
-        return self._there.explain(self.relative(path))
+        return self.explain_all([path])[0]
+
+    def explain_all(self, paths: Iterable[str | bytes | os.PathLike[str]]) -> list[dict[str, Any]]:
+        """Say the same of each of several paths; one plan serves them all, where one is needed."""
+        return self._there.explain([self.relative(path) for path in paths])
 
     def is_sorted_by_older_policy(self) -> bool:
         """Say whether reports still tell of classes as they were before the last edit of the configuration.

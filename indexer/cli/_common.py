@@ -17,6 +17,8 @@ from indexer.cli.output import Output
 from indexer.errors import NoStoreError, RefusedError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from indexer.manager import StorageManager
     from indexer.store import Store
 
@@ -86,6 +88,16 @@ class Cli:
         if self.store is not None or self.config is not None:
             return self.manager()
         return StorageManager.of(open_or_reach(store_of(path)))
+
+    def by_store(self, paths: Iterable[Path]) -> Iterator[list[Path]]:
+        """Yield neighbours among PATH operands that lie in one store."""
+        from itertools import groupby
+
+        from indexer.store import store_of
+
+        chosen = self.store is not None or self.config is not None
+        for _, some in groupby(paths, lambda path: None if chosen else store_of(path)):
+            yield list(some)
 
 
 def common_options(command: Callable[Concatenate[Cli, P], R]) -> Callable[P, R]:

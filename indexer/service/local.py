@@ -52,11 +52,11 @@ class Local:
 
         return report(self._store, name, int(self._clock()), **options)
 
-    def explain(self, path: bytes) -> dict[str, Any]:
-        """See `StorageManager.explain`."""
+    def explain(self, paths: Sequence[bytes]) -> list[dict[str, Any]]:
+        """See `StorageManager.explain_all`."""
         from indexer.service.explaining import explain
 
-        return explain(self._store, path, int(self._clock()))
+        return explain(self._store, paths, int(self._clock()))
 
     def is_sorted_by_older_policy(self) -> bool:
         """See `StorageManager.is_sorted_by_older_policy`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from indexer._version import __version__
@@ -22,7 +23,7 @@ from indexer.service.sent import path_sent
 from indexer.units import show_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
     from indexer.service.daemon import Service
     from indexer.store import Store
@@ -88,15 +89,17 @@ def rows(service: Service, arguments: Mapping[str, Any], _progress: Progress) ->
         raise UsageError(f"the service makes no report {show_text(name)} of this kind for others")
     if "under" in options:
         options = {**options, "under": path_sent(options["under"])}
-    return _alone(lambda: {"rows": report(_store(service), name, int(service.clock()), **options)})
+    with _heavy():
+        return {"rows": report(_store(service), name, int(service.clock()), **options)}
 
 
 @operation("explain", "read")
 def explained(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
-    """Answer with `explain --json` of one path."""
+    """Answer with `explain --json` of each path."""
     from indexer.service.explaining import explain
 
-    return explain(_store(service), path_sent(arguments.get("path")), int(service.clock()))
+    paths = [path_sent(path) for path in _list(arguments, "paths")]
+    return {"paths": explain(_store(service), paths, int(service.clock()), _heavy())}
 
 
 @operation("plan", "read")
@@ -107,9 +110,8 @@ def planned(service: Service, arguments: Mapping[str, Any], _progress: Progress)
     at = arguments.get("at")
     moment = None if at is None else _integer(arguments, "at")
     scan = bool(arguments.get("scan", True))
-    return _alone(
-        lambda: preview(_store(service), service.clock, _scope(arguments), at=moment, scan=scan).as_json(shown=None)
-    )
+    with _heavy():
+        return preview(_store(service), service.clock, _scope(arguments), at=moment, scan=scan).as_json(shown=None)
 
 
 @operation("trash", "read")
@@ -267,11 +269,12 @@ def _peer(arguments: Mapping[str, Any]) -> Peer:
     return peer
 
 
-def _alone(work: Callable[[], Answer]) -> Answer:
+@contextmanager
+def _heavy() -> Iterator[None]:
     if not _HEAVY.acquire(timeout=_HEAVY_SECONDS):
         raise ServiceError("the service is busy with other questions", remedy="try again in a moment")
     try:
-        return work()
+        yield
     finally:
         _HEAVY.release()
 

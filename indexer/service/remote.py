@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import ServiceError, UsageError
 from indexer.service.client import request
+from indexer.service.control import LINE_LIMIT
 from indexer.service.holding import PATIENCE, Lease
 from indexer.units import show_text
 
@@ -93,9 +96,13 @@ class Remote:
         )["rows"]  # fmt: skip
         return rows
 
-    def explain(self, path: bytes) -> dict[str, Any]:
-        """See `StorageManager.explain`."""
-        return request(self._store, "explain", path=os.fsdecode(path))
+    def explain(self, paths: Sequence[bytes]) -> list[dict[str, Any]]:
+        """See `StorageManager.explain_all`: in as many questions as the length of one allows."""
+        found: list[dict[str, Any]] = []
+        while len(found) < len(paths):
+            some = [*_fitting(islice(paths, len(found), None))]
+            found += request(self._store, "explain", QUESTION_SECONDS, paths=_texts(some))["paths"]
+        return found
 
     def is_sorted_by_older_policy(self) -> bool:
         """See `StorageManager.is_sorted_by_older_policy`: not asked of a service."""
@@ -196,6 +203,16 @@ class RemoteLease(Lease):
             request(self._store, "end_lease", lease=self._id)
         except ServiceError as error:  # what was protected is done with; at its ttl the lease ends by itself
             log.warning("a lease was not given back: %s", show_text(error.message))
+
+
+def _fitting(paths: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the first, and as many more as one question holds."""
+    left = LINE_LIMIT - 1000
+    for number, path in enumerate(paths):
+        left -= len(json.dumps(os.fsdecode(path))) + 2
+        if number and left < 0:
+            return
+        yield path
 
 
 def _texts(paths: Iterable[bytes]) -> list[str]:

@@ -167,6 +167,20 @@ def test_a_quota_takes_whole_children(tmp_path: Path, order: str, goes: set[str]
     assert manager.plan()["actions"] == []
 
 
+def test_explain_says_which_child_gives_way(program: Program, tmp_path: Path) -> None:
+    """Of a child that goes whole for the quota each file, and the directory, is due; its name may be of any bytes."""
+    text = QUOTA.replace("ORDER", "clock").replace('min_age = "1h"', 'min_age = "0s"')
+    first = os.fsdecode(b"a\xff")
+    fill(tmp_path, {f"{first}/1": 9, f"{first}/sub/2": 8, "b/1": 7, "c/1": 5, "loose": 2}, size=28_000, text=text)
+    program.json("scan", tmp_path)
+    assert [one["reason"] for one in program.json("plan", tmp_path)["actions"]] == ["quota", "quota"]
+    for name, goes in ((first, True), (f"{first}/1", True), (f"{first}/sub", True), (f"{first}/sub/2", True),
+                       ("b", True), ("b/1", True), ("c", False), ("c/1", False), ("loose", False)):  # fmt: skip
+        said = program.json("explain", tmp_path / "jobs" / name)
+        reason = said["makes_room"] and said["makes_room"]["reason"]
+        assert (reason, said["blockers"]) == (("quota", []) if goes else (None, ["not_due"])), name
+
+
 def test_the_service_keeps_their_clocks(program: Program, tmp_path: Path) -> None:
     """Files that come, go and are touched while it runs move the date of their child, to the second."""
     fill(tmp_path)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from indexer import StorageManager
 from indexer.cli.explaining_text import explain_lines
 from indexer.enforce.ledger import Ledger
+from indexer.service.planning import decide_all
 from indexer.service.quota_watch import COOL, FRUITLESS, QuotaWatch
 from indexer.service.schedule import Schedule
-from indexer.store import open_store
+from indexer.store import initialise_store, open_store
 from tests.program import Program
 from tests.service.policies import aged, enforced, kept
 from tests.waiting import until
@@ -101,6 +106,30 @@ def test_explain_says_what_the_plan_takes(program: Program, tmp_path: Path) -> N
     assert lines[-1] == (
         "  verdict    due: the next cleanup takes it: the quota of class u is exceeded (4.0 MiB of 3.0 MiB)"
     )
+
+
+def test_one_plan_explains_many_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one made where nothing is over its quota, or nothing is young."""
+    store(tmp_path)
+    manager = StorageManager(initialise_store(tmp_path).root)
+    manager.scan()
+    plans: list[int] = []
+
+    def deciding(*arguments: Any, **named: Any) -> Any:
+        plans.append(1)
+        return decide_all(*arguments, **named)
+
+    monkeypatch.setattr("indexer.service.explaining.decide_all", deciding)
+    paths = [f"cache/{name}" for name in names(tmp_path, "cache")]
+    paths += ["users/bob/2-9", "outputs/3-9", "nothing", "cache"]
+    found = manager.explain_all(paths)
+    assert plans == [1]
+    assert found == [manager.explain(path) for path in paths]
+    assert [one["path"] for one in found if one["makes_room"]] == ["cache/1-3", "cache/1-5", "cache/2-4"]
+    manager.run_cleanup()
+    plans.clear()
+    assert [one["makes_room"] for one in manager.explain_all(paths)] == [None] * len(paths)
+    assert plans == []
 
 
 def test_the_largest_first(program: Program, tmp_path: Path) -> None:

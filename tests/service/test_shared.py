@@ -80,6 +80,8 @@ def test_a_member_looks_without_reading_a_database(read_and_protect: Store) -> N
     assert [action["path"] for action in plan["actions"]] == [f"uploads/{number}" for number in range(3)]
     assert plan["totals"]["files"] == 3
     assert asks(MEMBER, "explain", root / "uploads" / "1")["class"] == "uploads"
+    long = [f"uploads/{'x' * 200}/{number}" for number in range(700)]  # more than one question holds
+    assert [one["path"] for one in asks(MEMBER, "-C", root, "explain", *long, exits=1)] == long
     usage = {row["class"]: row["files"] for row in asks(MEMBER, "report", "usage", root)["rows"]}
     assert usage["uploads"] == 3
     assert asks(MEMBER, "cleanup", root, "-n")["files_removed"] == 3
