@@ -67,7 +67,7 @@ def _service(store: Store) -> Check:
     """Return whether a service answers, and which process it is."""
     from indexer.reports.machine import Check
     from indexer.service.client import ANSWER_SECONDS, request
-    from indexer.service.status import HEALTHY
+    from indexer.service.state import HEALTHY
 
     pid = store.service_pid()
     process = f"process {pid}" if pid else "another process"

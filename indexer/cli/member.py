@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import IndexerError
-from indexer.service.reload import waiting, why
+from indexer.service.reload import needing_restart, why
 from indexer.service.serve import serve, service_of
 from indexer.service.supervise import Backoff
 from indexer.units import show_text
@@ -199,6 +199,6 @@ def needs_restart(old: Store, new: Store) -> bool:
     if (old.root, old.state, old.control) != (new.root, new.state, new.control):
         return True
     before, after = old.config, new.config
-    if waiting(before, after):
+    if needing_restart(before, after):
         return True
     return (before.store.backend, before.store.filesystems) != (after.store.backend, after.store.filesystems)

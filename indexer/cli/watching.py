@@ -153,7 +153,7 @@ def status(cli: Cli, directory: Path | None) -> int:
     """Show state and health of a store. Exit 0 when clean or reconciling, 1 when degraded or stopped."""
     from indexer.manager import StorageManager
     from indexer.service.reach import open_or_reach
-    from indexer.service.status import HEALTHY
+    from indexer.service.state import HEALTHY
     from indexer.store import locate_store
 
     root = locate_store(directory, cli.store, config_path=cli.config)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from indexer.index.backlog import Listing
 from indexer.index.rows import NS, name_of
-from indexer.store.own import is_own
+from indexer.store.own import PREFIX, is_own
 from indexer.syscalls.handles import handle_of
 from indexer.syscalls.stat import stat_at
 
@@ -104,7 +104,7 @@ class Children:
         """Say whether it belongs to this store, or is what another keeps in a tree: its trash is nobody's to age."""
         if (os.makedev(*child.dev), child.inode) in self._exempt:
             return True
-        if not child.name.startswith(b".indexer"):
+        if not child.name.startswith(PREFIX):
             return False
         try:
             st = stat_at(fd, child.name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.errors import IndexerError, ServiceError
 from indexer.service.client import ANSWER_SECONDS, NoServiceError, request
-from indexer.service.stale import HEALTHY
+from indexer.service.state import HEALTHY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -33,7 +33,7 @@ OF_THE_SERVICE = ("schedule", "http", "publish", "service")
 """Sections that a service is begun with: a change of them waits until it is begun anew."""
 
 
-def waiting(begun: Config, now: Config) -> list[str]:
+def needing_restart(begun: Config, now: Config) -> list[str]:
     """Return the sections that a service which was begun with one configuration does not take from another."""
     return [name for name in OF_THE_SERVICE if getattr(begun, name) != getattr(now, name)]
 
@@ -80,7 +80,7 @@ class Reload:
     @property
     def waiting(self) -> list[str]:
         """Sections of what is in force that wait until the service is begun anew."""
-        return waiting(self.started.config, self.store.config)
+        return needing_restart(self.started.config, self.store.config)
 
     def adopt(self, store: Store) -> None:
         """This one is in force now."""

@@ -8,12 +8,11 @@ from indexer.enforce.ledger import Ledger
 from indexer.enforce.result import RunResult
 from indexer.errors import ServiceError
 from indexer.service.client import ANSWER_SECONDS, request
+from indexer.service.state import HEALTHY
 from indexer.units import format_duration
 
 if TYPE_CHECKING:
     from indexer.store import Store
-
-HEALTHY = ("clean", "reconciling")
 
 
 def fresh(store: Store, age: int, now: float) -> str | None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from indexer.watch.source import Watcher
 
 State = Literal["clean", "reconciling", "degraded", "stopped"]
+HEALTHY = ("clean", "reconciling")
+"""States for which `status` exits 0."""
 
 REASONS = {
     "disk_full": "the filesystem that holds the index is full; changes wait and are retried",

@@ -20,9 +20,6 @@ from indexer.units import text_of
 if TYPE_CHECKING:
     from indexer.store import Store
 
-HEALTHY = ("clean", "reconciling")
-"""States for which `status` exits 0."""
-
 
 def status(store: Store, now: float, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:
     """Return the keys of CONTRACT §4 `status`. `now` is Unix seconds, `timeout` seconds for the service to answer.

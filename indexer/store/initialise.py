@@ -69,12 +69,13 @@ def initialise_store(
         state = _outside_state(root, wanted, environ)
         refuse_second(root, state, wanted, environ)
         _write_config(wanted, _text(root, profile, path=root, state=state))
-        existing = wanted
-    config = read_store_config(root, config_path=existing, environ=environ)
-    refuse_second(root, config.store.state, existing, environ)
+        config = read_store_config(root, config_path=wanted, environ=environ)
+    else:
+        config = read_store_config(root, config_path=existing, environ=environ)
+        refuse_second(root, config.store.state, existing, environ)
     control = make_control(root, config.store.state, environ)
     make_marker(root, control, config, adopt=adopt, settle=settle)
-    if existing is None and not index_only:
+    if wanted is None and not index_only:
         in_tree = control == root / CONTROL
         _write_config((root if in_tree else control) / CONFIG, _text(root, profile, path=None if in_tree else root))
     return open_store(root, config_path=config_path, overrides=overrides, environ=environ)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from indexer.store.places import CONTROL
 
-_PREFIX = CONTROL.encode()
+PREFIX = CONTROL.encode()
+"""What all their names begin with."""
 _NAME = re.compile(rb"\.indexer(?:-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?")
 
 
@@ -23,7 +24,7 @@ def is_own(name: bytes, uid: int, mode: int) -> bool:
     Its name says so, it is a directory of root's or of the caller's, and nobody else can reach into it.
     """
     return (
-        name.startswith(_PREFIX)
+        name.startswith(PREFIX)
         and _NAME.fullmatch(name) is not None
         and stat.S_ISDIR(mode)
         and uid in {0, os.geteuid()}
