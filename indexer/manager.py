@@ -295,11 +295,7 @@ class StorageManager:
         wanted = [self.relative(path) for path in paths]
         if not wanted and run is None:
             raise UsageError("what is to be restored is not said", remedy='name paths, or a run: paths=["a"], run=7')
-        if dry_run:
-            from indexer.service.trash import would_restore
-
-            return would_restore(self._store, paths=wanted, run=run)
-        return self._there.restore(wanted, run=run, to=to, wait=wait)
+        return self._there.restore(wanted, run=run, to=to, dry_run=dry_run, wait=wait)
 
     def trash_list(self, *, older_than: int | None = None) -> dict[str, Any]:
         """Return what lies in the trash, or only what was put there more than `older_than` seconds ago.

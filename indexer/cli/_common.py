@@ -14,7 +14,7 @@ import click
 
 from indexer.cli._paths import PATH
 from indexer.cli.output import Output
-from indexer.errors import NoStoreError, RefusedError, UsageError
+from indexer.errors import ConfigError, NoStoreError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -79,15 +79,35 @@ class Cli:
 
         return StorageManager.of(self.open_store(directory, overrides))
 
+    def manager_in_force(self, directory: Path | None = None, *, verify: bool = True) -> StorageManager:
+        """Return the same for what decides about no file: by what is in force, though the configuration is invalid now.
+
+        `verify` as for `open_store`.
+        """
+        from indexer.store import locate_store
+
+        return self._in_force(locate_store(directory, self.store, config_path=self.config), verify=verify)
+
     def manager_of(self, path: Path) -> StorageManager:
-        """Return the manager of the store that a PATH operand lies in, unless `-C` names another."""
-        from indexer.manager import StorageManager
-        from indexer.service.reach import open_or_reach
+        """Return, by what is in force, the manager of the store that a PATH operand lies in, unless `-C` names it."""
         from indexer.store import store_of
 
         if self.store is not None or self.config is not None:
-            return self.manager()
-        return StorageManager.of(open_or_reach(store_of(path)))
+            return self.manager_in_force()
+        return self._in_force(store_of(path))
+
+    def _in_force(self, root: Path, *, verify: bool = True) -> StorageManager:
+        from indexer.manager import StorageManager
+        from indexer.service.reach import open_or_reach, reach_by_its_service
+
+        try:
+            return StorageManager.of(open_or_reach(root, config_path=self.config, verify=verify))
+        except ConfigError as error:
+            store = reach_by_its_service(root, config_path=self.config)
+            if store is None:
+                raise
+            self.out.warn(f"{error.message}; the service goes by what was in force before: see indexer config check")
+            return StorageManager.of(store)
 
     def by_store(self, paths: Iterable[Path]) -> Iterator[list[Path]]:
         """Yield neighbours among PATH operands that lie in one store."""

@@ -45,7 +45,7 @@ def hold(
     if until is not None and ttl is not None:
         raise UsageError("--until and --ttl both say when the hold ends", remedy="give one of them")
     named = path_operands(paths, paths_from, nul=nul)
-    manager = cli.manager() if is_glob else cli.manager_of(named[0])
+    manager = cli.manager_in_force() if is_glob else cli.manager_of(named[0])
     now = time.time()
     end = parse_time(until, now) if until is not None else None if ttl is None else int(now) + parse_duration(ttl)
     wanted: list[bytes] = [os.fsencode(path) if is_glob else operand(manager, path) for path in named]
@@ -69,7 +69,7 @@ def hold(
 def release(cli: Cli, paths: tuple[Path, ...], paths_from: Path | None, nul: bool, is_glob: bool) -> int:
     """End every hold on exactly each PATH; exit 1 when one was not held."""
     named = path_operands(paths, paths_from, nul=nul)
-    manager = cli.manager() if is_glob else cli.manager_of(named[0])
+    manager = cli.manager_in_force() if is_glob else cli.manager_of(named[0])
     wanted: list[bytes] = [os.fsencode(path) if is_glob else operand(manager, path) for path in named]
     left, nothing = manager.release(*wanted, glob=is_glob)
     if cli.out.json:

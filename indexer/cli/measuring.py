@@ -21,7 +21,7 @@ from indexer.cli._paths import DIRECTORY
 @common_options
 def metrics(cli: Cli, directory: Path | None) -> None:
     """Print the store's figures as Prometheus text; with a running service also what only it knows."""
-    text = cli.manager(directory).metrics().decode()
+    text = cli.manager_in_force(directory).metrics().decode()
     if cli.out.json:
         cli.out.document({"text": text})
     else:

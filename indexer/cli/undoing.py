@@ -44,7 +44,7 @@ def restore(
     """
     by_path = paths or paths_from or nul or run is None
     named = path_operands(paths, paths_from, nul=nul, instead=", or --run N") if by_path else []
-    manager = cli.manager_of(named[0]) if named else cli.manager()
+    manager = cli.manager_of(named[0]) if named else cli.manager_in_force()
     wanted = [operand(manager, path) for path in named]
     confirm_or_refuse(f"Bring {_what(wanted, run)} back in {manager.store.root}?", yes=yes, dry_run=dry_run)
     result = manager.restore(paths=wanted, run=run, to=to, dry_run=dry_run, wait=wait)
@@ -83,7 +83,7 @@ def trash(_: Cli) -> None:
 @common_options
 def trash_list(cli: Cli, directory: Path | None, older_than: str | None) -> None:
     """Show what lies in the trash, first what goes first."""
-    found = cli.manager(directory).trash_list(older_than=_age(older_than))
+    found = cli.manager_in_force(directory).trash_list(older_than=_age(older_than))
     if cli.out.json:
         cli.out.document(found)
         return

@@ -139,7 +139,7 @@ def settle(cli: Cli, directory: Path | None, timeout: float) -> None:
     """
     from indexer.service.client import request
 
-    answer = request(cli.open_store(directory), "settle", timeout + ANSWER_SECONDS, timeout=timeout)
+    answer = request(cli.manager_in_force(directory).store, "settle", timeout + ANSWER_SECONDS, timeout=timeout)
     if cli.out.json:
         cli.out.document({"seconds": answer["seconds"]})
     else:
@@ -151,14 +151,10 @@ def settle(cli: Cli, directory: Path | None, timeout: float) -> None:
 @common_options
 def status(cli: Cli, directory: Path | None) -> int:
     """Show state and health of a store. Exit 0 when clean or reconciling, 1 when degraded or stopped."""
-    from indexer.manager import StorageManager
-    from indexer.service.reach import open_or_reach
     from indexer.service.state import HEALTHY
-    from indexer.store import locate_store
 
-    root = locate_store(directory, cli.store, config_path=cli.config)
     # Not verified: a root that has gone is what the state is asked for.
-    document = StorageManager.of(open_or_reach(root, config_path=cli.config, verify=False)).status()
+    document = cli.manager_in_force(directory, verify=False).status()
     if cli.out.json:
         cli.out.document(document)
     else:

@@ -148,11 +148,13 @@ class Local:
         return trash_document(self._store)
 
     def restore(
-        self, paths: Sequence[bytes], *, run: int | None, to: str | os.PathLike[str] | None, wait: float
+        self, paths: Sequence[bytes], *, run: int | None, to: str | os.PathLike[str] | None, dry_run: bool, wait: float
     ) -> dict[str, Any]:
         """See `StorageManager.restore`."""
-        from indexer.service.trash import restore_here
+        from indexer.service.trash import restore_here, would_restore
 
+        if dry_run:
+            return would_restore(self._store, paths=paths, run=run)
         if to is not None:
             _make_directory(to)
         result = restore_here(self._store, self._clock, paths=paths, run=run, to=to, wait=wait)

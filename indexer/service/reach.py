@@ -13,8 +13,8 @@ from indexer.errors import IndexerError, ServiceError, TrustError, UsageError
 from indexer.service.running import SOCKET
 from indexer.store import open_store
 from indexer.store.identity import Marker, PrivateStoreError
-from indexer.store.open import read_store_config
-from indexer.store.places import CONTROL
+from indexer.store.open import find_config, find_control, read_store_config
+from indexer.store.places import CONTROL, named_state
 from indexer.store.store import Store
 
 if TYPE_CHECKING:
@@ -48,6 +48,30 @@ def open_or_reach(
         if reached is None:
             raise
         return reached
+
+
+def reach_by_its_service(root: Path, *, config_path: Path | None = None) -> Store | None:
+    """Reach a store of the caller's, whose configuration is not valid now, through its service.
+
+    The service goes on by what was in force before. None where none answers. Raises TrustError, NoStoreError, OSError.
+    """
+    from indexer.config import default_config
+    from indexer.service.client import asked
+
+    root = Path(os.path.realpath(root))
+    config = default_config(root)
+    file = find_config(root, config_path=config_path, environ=os.environ)
+    if file is not None and (named := named_state(file)) is not None:
+        config = replace(config, store=replace(config.store, state=named))
+    control, marker = find_control(root, config, os.environ)
+    try:
+        said, _ = asked(control / SOCKET)
+    except ServiceError:
+        return None
+    mode: Mode = "enforce" if said.get("mode") == "enforce" else "report"
+    told = replace(config, store=replace(config.store, mode=mode))
+    state = Path(marker.state) if marker.state else control
+    return Store(root, marker.id, control, state, told, marker, socket=control / SOCKET)
 
 
 def _reach(root: Path, config_path: Path | None) -> Store | None:

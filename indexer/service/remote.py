@@ -177,14 +177,16 @@ class Remote:
         """See `StorageManager.lease`."""
         return RemoteLease(self._store, path, ttl=ttl, holder=holder, clock=self._clock)
 
-    def restore(self, paths: Sequence[bytes], *, run: int | None, to: object, wait: float) -> dict[str, Any]:
+    def restore(
+        self, paths: Sequence[bytes], *, run: int | None, to: object, dry_run: bool, wait: float
+    ) -> dict[str, Any]:
         """See `StorageManager.restore`. Raises UsageError for another place: the service writes only to their own."""
         if to is not None:
             raise UsageError(
                 "over the socket files come back to their own places only",
                 remedy="leave `to` out, or restore as the service's user",
             )
-        return request(self._store, "restore", None, paths=_texts(paths), run=run, wait=wait)
+        return request(self._store, "restore", None, paths=_texts(paths), run=run, dry_run=dry_run, wait=wait)
 
 
 class RemoteLease(Lease):

@@ -143,12 +143,29 @@ def named_root(file: Path) -> Path:
     """
     content = read_trusted(file)[0]
     try:
-        table = tomllib.loads(content.decode("utf-8-sig")).get("store", {})
-        named = table.get("path", ".")
-        return Path(os.path.realpath(Path(os.path.abspath(file)).parent / named))
-    except (ValueError, AttributeError, TypeError, RecursionError):
+        return _named(file, content, "path", ".")
+    except _NOT_TOLD:
         # Says all that is wrong, as a ConfigError.
         return Path(os.path.realpath(read_config(content, path=file, environ={}).store.path))
+
+
+def named_state(file: Path) -> Path | None:
+    """Return the `[store] state` that a configuration file names, whatever else it says; None where it does not.
+
+    Raises TrustError, OSError.
+    """
+    try:
+        return _named(file, read_trusted(file)[0], "state", None)
+    except _NOT_TOLD:
+        return None
+
+
+_NOT_TOLD = (ValueError, AttributeError, TypeError, RecursionError)
+
+
+def _named(file: Path, content: bytes, key: str, default: str | None) -> Path:
+    named = tomllib.loads(content.decode("utf-8-sig")).get("store", {}).get(key, default)
+    return Path(os.path.realpath(Path(os.path.abspath(file)).parent / named))
 
 
 def has_control(directory: Path) -> bool:

@@ -8,6 +8,7 @@ from indexer.service.client import request
 from indexer.service.reload import Reload
 from indexer.store import Store, initialise_store, open_store
 from tests.program import PATIENCE, Program
+from tests.service.scheduled import scheduled
 
 POLICY = """
 [[class]]
@@ -44,6 +45,34 @@ def test_what_waits_for_a_new_beginning_is_named(tmp_path: Path) -> None:
     assert found == [["schedule", "publish"], []]
 
 
+def test_beside_a_service_a_bad_edit_takes_nothing_away(program: Program, tmp_path: Path) -> None:
+    """What decides about no file goes by what is in force, and says so; what does, and all without it, exits 2."""
+    store = scheduled(tmp_path / "store", 'cleanup = "0 0 29 2 *"')
+    root = store.root
+    run = program.json("cleanup", root, "-y")["run"]
+    assert store.config.path is not None
+    with program.watch(root) as service:
+        service.settle()
+        with store.config.path.open("a", encoding="utf-8") as file:
+            file.write("nonsense = 1\n")
+        assert program.json("settle", root)["seconds"] < PATIENCE
+        status = program.json("status", root, exits=1)
+        assert (status["state"], status["reasons"], status["mode"]) == ("degraded", ["policy_error"], "enforce")
+        said = program.run("metrics", root)
+        assert 'indexer_degraded{reason="policy_error"} 1.0' in said.stdout
+        assert "1 problem; the service goes by what was in force before" in said.stderr
+        assert program.json("trash", "list", root)["files"] == 3
+        assert [row["class"] for row in program.json("report", "expiring", root)["rows"]] == []
+        assert program.json("hold", root / "uploads" / "1")["holds"][0]["path"] == "uploads/1"
+        assert program.json("explain", root / "uploads" / "1")["removed"]["run"] == run
+        for more, there in (("-n", 0), ("-y", 3)):
+            assert len(program.json("restore", "-C", root, "--run", str(run), more)["restored"]) == 3
+            assert len(list((root / "uploads").iterdir())) == there
+        for command in (["plan"], ["cleanup", "-y"], ["trash", "empty", "-y"]):
+            assert program.json(*command, root, exits=2)["error"]["code"] == "config"
+    assert program.json("status", root, exits=2)["error"]["code"] == "config"
+
+
 def test_a_changed_policy_is_in_force_after_settle(program: Program, tmp_path: Path) -> None:
     """Known files are classified anew beside the events; a bad edit degrades and changes nothing; a good one mends."""
     configure(tmp_path, "first")
@@ -61,7 +90,7 @@ def test_a_changed_policy_is_in_force_after_settle(program: Program, tmp_path: P
         rows = program.json("plan", tmp_path, "--at", "+9d")
         assert rows["totals"]["classes"].keys() == {"second"}
 
-        opened = open_store(tmp_path)  # a command line of its own refuses the bad file, exit 2
+        opened = open_store(tmp_path)
         configure(tmp_path, "third", "moon")
         request(opened, "settle", PATIENCE, timeout=PATIENCE)
         status = request(opened, "status", PATIENCE)
