@@ -57,8 +57,11 @@ def hold(
         end_text = "until released" if one["until"] is None else f"until {format_time(one['until'])}"
         cli.out.text(f"held {show_text(one['path'] or '.')} {end_text}")
     for path in () if is_glob else wanted:
-        if os.path.islink(os.path.join(os.fsencode(manager.store.root), path)):
+        there = os.path.join(os.fsencode(manager.store.root), path)
+        if os.path.islink(there):
             cli.out.note(f"{show_name(path)} is a symbolic link: it is held, what it leads to is not.")
+        elif not os.path.lexists(there):
+            cli.out.note(f"{show_name(path)} is not there now: what will be there, and all below it, is held.")
     return EXIT_DONE
 
 

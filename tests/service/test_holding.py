@@ -313,3 +313,13 @@ def test_holds_are_absolute_under_pressure_and_against_yes(honoured: StorageMana
         done = program.json("cleanup", "--yes", root)
         assert done["watermarks"][0]["stopped"] == "exhausted"
         assert (done["files_removed"], len(left(manager))) == (0, 6)
+
+
+def test_what_a_hold_does_not_do_is_said(honoured: StorageManager, program: Program) -> None:
+    """A name that is not there (a slip, or a file to come), and a link, which is held and not what it leads to."""
+    root = honoured.store.root
+    (root / "temp/link").symlink_to("5")
+    said = [program.run("hold", root / "temp" / name).stderr for name in ("5", "nothing", "link")]
+    assert said[0] == ""
+    assert "temp/nothing is not there now" in said[1]
+    assert "temp/link is a symbolic link" in said[2]
