@@ -166,9 +166,7 @@ def _ask(cli: Cli, manager: StorageManager, scope: dict[str, Any], yes: bool, li
         plan = manager.make_plan(**scope).as_json(shown=0)
         for line in plan_lines(plan):
             cli.out.note(line)
-        # What has long been empty stands in no plan.
-        directories = any(rule.remove_empty_dirs for rule in manager.store.config.classes)
-        if not (plan["due"] or plan.get("purged_files") or plan.get("watermarks") or plan["refused"] or directories):
+        if not any(plan.get(key) for key in ("due", "purged_files", "watermarks", "refused", "empty_directories")):
             return False
         if limit is not None:
             cli.out.note(f"Of these at most {count(limit)}, the oldest.")

@@ -46,6 +46,8 @@ def plan_lines(plan: dict[str, Any]) -> Iterator[str]:
         if totals.get("still_linked"):
             yield f"  {format_size(totals['still_linked'])} of it stay on disk: hard links to these files do not go"
     yield from _trash_lines(plan)
+    if empty := plan.get("empty_directories"):
+        yield f"Empty directories that would go: {len(empty):,}"
     yield from _watermark_lines(plan.get("watermarks", ()))
     yield from _kept(plan["kept"])
     if plan["truncated"]:
@@ -109,7 +111,8 @@ def result_lines(result: dict[str, Any], store: str = "") -> Iterator[str]:
     yield from _trash_lines(result)
     yield from _watermark_lines(result.get("watermarks", ()))
     if result["directories_removed"]:
-        yield f"Empty directories removed: {result['directories_removed']:,}"
+        what = "that would go" if result["dry_run"] else "removed"
+        yield f"Empty directories {what}: {result['directories_removed']:,}"
     yield from _kept(result["kept"])
     yield from _notice_lines(result.get("notices"))
     if result["truncated"]:

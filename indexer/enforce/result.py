@@ -125,6 +125,7 @@ class RunResult:
         return replace(
             result,
             bytes_freed=result.bytes_freed + plan.trash.allocated,
+            directories_removed=len(plan.empty),
             purged_files=plan.trash.files,
             purged_bytes=plan.trash.allocated,
             watermarks=tuple(pressure.as_json() for pressure in plan.pressure),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -190,6 +191,19 @@ class Reader:
             (before * NS,),
         )
         return (path for (row,) in rows.fetchall() if (path := self.directory_path(row)) is not None)
+
+    def holds_only(self, path: bytes, gone: AbstractSet[bytes]) -> bool:
+        """Say whether a directory (relative to the root) holds no indexed name but the directories `gone`."""
+        directory_id = self.directory_id(path)
+        if (
+            directory_id is None
+            or self.connection.execute(
+                "SELECT 1 FROM usage WHERE directory_id = ? AND files > 0 LIMIT 1", (directory_id,)
+            ).fetchone()
+        ):
+            return False
+        rows = self.connection.execute("SELECT name FROM directory WHERE parent_id = ?", (directory_id,))
+        return all((path + b"/" + name_of(name) if path else name_of(name)) in gone for (name,) in rows)
 
     def problems(self) -> list[tuple[bytes, int]]:
         """Return (path, errno) of the directories that could not be listed; EXDEV: another filesystem, not entered."""

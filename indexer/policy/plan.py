@@ -15,6 +15,7 @@ from indexer.policy.reasons import Blocker
 from indexer.policy.shelf import Oldest, Shelf, regrouped_in_order, sequence_of
 from indexer.policy.units import Going, cut, decide_unit, evict_units, files_in, rows
 from indexer.records import Unit
+from indexer.units import text_of
 
 if TYPE_CHECKING:
     from indexer.policy.units import Whole
@@ -50,6 +51,9 @@ class Plan:
     """What leaves the trash first, being past its time (allocated bytes)."""
     pressure: tuple[Pressure, ...] = ()
     """What is done about filesystems that are too full; the files of it are the last of `actions`."""
+    empty: tuple[bytes, ...] = ()
+    """Directories that have long been empty, of classes that want them removed: the run looks again, and removes those
+    above, too, that this leaves empty. What the run itself empties is not among them."""
 
     def totals(self) -> dict[str, Any]:
         """Return files, bytes (apparent) and allocated bytes of the actions: in all, by class and by reason.
@@ -100,6 +104,7 @@ class Plan:
             "watermarks": [pressure.as_json() for pressure in self.pressure],
             "purged_files": self.trash.files,
             "purged_bytes": self.trash.allocated,
+            "empty_directories": [text_of(path) for path in self.empty],
             "refused": None if refused is None else str(refused.guard),
             "refusal": None if refused is None else {"message": refused.message, "remedy": refused.remedy},
             "at": self.now,

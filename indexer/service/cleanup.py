@@ -20,7 +20,7 @@ from indexer.errors import BusyError, IndexerError
 from indexer.index.queries import Reader
 from indexer.policy.classes import Classifier
 from indexer.service.current import Current, ledger_to_read, settle
-from indexer.service.emptied import long_empty
+from indexer.service.emptied import foretell_empty, long_empty
 from indexer.service.forecast import foretell
 from indexer.service.full_disk import index_anyway, index_to_read
 from indexer.service.planning import Scope, anything, attributes_of, blockers_of, decide_all, notices_of
@@ -152,6 +152,8 @@ def _run(
             if kind == "cleanup":
                 decided = foretell(decided, store, current.reader, known, scope.override, chosen)
             decided = _named(decided, written, current.reader, known, store.config)
+            if written is None:
+                decided = foretell_empty(decided, store.config, current.reader, known, scope)
             return RunResult.planned(decided, index_age_seconds=current.age_seconds)
         stack.enter_context(store.run_lock(wait=wait))
         ledger = stack.enter_context(Ledger.open(store.ledger_path))

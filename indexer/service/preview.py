@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from indexer.errors import UsageError
 from indexer.service.current import ledger_to_read
+from indexer.service.emptied import foretell_empty
 from indexer.service.forecast import foretell
 from indexer.service.full_disk import index_to_read
 from indexer.service.planning import Scope, decide_all
@@ -41,6 +42,7 @@ def preview(store: Store, clock: Callable[[], float], scope: Scope, *, at: int |
             refusal=doubted,
             today=None if at is None else today,
         )
+        made = foretell_empty(made, store.config, current.reader, ledger, scope)
         return made if scope.class_name is not None else foretell(made, store, current.reader, ledger)
 
 

@@ -57,7 +57,12 @@ def test_what_has_long_been_empty_goes_too(tmp_path: Path, call: Call) -> None:
     assert call("scan", tmp_path).code == 0
     assert call("-C", tmp_path, "hold", "frames/held/job/not-yet").code == 0
     before = _directories(tmp_path)
-    assert call("-C", tmp_path, "expire", "-n", "--json").document["directories_removed"] == 0
+    assert call("-C", tmp_path, "expire", "-n", "--json").document["directories_removed"] == 2
+    goes = ["frames/old", "frames/old/inner"]
+    assert call("plan", tmp_path, "--json").document["empty_directories"] == goes
+    assert call("plan", tmp_path, "--class", "frames", "--json").document["empty_directories"] == goes
+    assert call("plan", tmp_path, "--class", "outputs", "--json").document["empty_directories"] == []
+    assert "Empty directories that would go: 2" in call("plan", tmp_path).stdout
     assert _directories(tmp_path) == before
     done = call("-C", tmp_path, "expire", "-y", "--json")
 
