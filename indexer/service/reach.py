@@ -53,21 +53,21 @@ def open_or_reach(
 def reach_by_its_service(root: Path, *, config_path: Path | None = None) -> Store | None:
     """Reach a store of the caller's, whose configuration is not valid now, through its service.
 
-    The service goes on by what was in force before. None where none answers. Raises TrustError, NoStoreError, OSError.
+    The service goes on by what was in force before. None where none answers, or its socket is not found.
     """
     from indexer.config import default_config
     from indexer.service.client import asked
 
     root = Path(os.path.realpath(root))
     config = default_config(root)
-    file = find_config(root, config_path=config_path, environ=os.environ)
-    if file is not None and (named := named_state(file)) is not None:
-        config = replace(config, store=replace(config.store, state=named))
-    control, marker = find_control(root, config, os.environ)
     try:
+        file = find_config(root, config_path=config_path, environ=os.environ)
+        if file is not None and (named := named_state(file)) is not None:
+            config = replace(config, store=replace(config.store, state=named))
+        control, marker = find_control(root, config, os.environ)
         said, _ = asked(control / SOCKET)
-    except ServiceError:
-        return None
+    except (IndexerError, OSError):
+        return None  # the configuration is what there is to complain about
     mode: Mode = "enforce" if said.get("mode") == "enforce" else "report"
     told = replace(config, store=replace(config.store, mode=mode))
     state = Path(marker.state) if marker.state else control

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from indexer.config.trust import PATH, open_place, shown
 from indexer.errors import FilesystemError, TrustError, UsageError
+from indexer.store import places
 from indexer.store.control import make_control, make_marker
 from indexer.store.nested import refuse_nested, refuse_second
 from indexer.store.open import find_config, open_store, read_store_config
@@ -117,6 +118,9 @@ def _write_config(file: Path, text: str) -> None:
     """
     partial = f".{file.name}.{os.getpid()}-{threading.get_ident()}"
     try:
+        if file.parent == places.SYSTEM and not places.SYSTEM.exists():
+            places.SYSTEM.mkdir()
+            places.SYSTEM.chmod(0o755)  # whatever the umask
         directory = os.open(file.parent, PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _write_beside(directory, partial, text)
@@ -126,9 +130,10 @@ def _write_config(file: Path, text: str) -> None:
                 os.unlink(partial, dir_fd=directory)
             os.close(directory)
     except OSError as error:
+        missing = not file.parent.is_dir()
         raise FilesystemError(
             f"{shown(file)} cannot be written: {error.strerror}",
-            remedy="make room, or name another place: --config FILE",
+            remedy=f"{f'mkdir {shown(file.parent)}' if missing else 'make room'}, or name another place: --config FILE",
         ) from error
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from indexer.config.trust import shown
 from indexer.errors import NoStoreError, UsageError
-from indexer.store.places import CONFIG, has_control, named_root, private_states, real_directory, system_configs
+from indexer.store.places import (
+    CONFIG,
+    has_control,
+    named_root,
+    private_states,
+    real_directory,
+    system_config,
+    system_configs,
+)
 
 
 def locate_store(
@@ -22,7 +30,8 @@ def locate_store(
 
     `start` is a positional DIR, `option` the value of `-C`; both, and `INDEXER_STORE`, must be a store's root. Without
     them the store is the one that `--config` (`INDEXER_CONFIG`) names, else the nearest at or above the current
-    directory. Raises UsageError for a directory that is no root, NoStoreError when there is no store.
+    directory. Raises UsageError for a directory that is no root, NoStoreError when there is no store, ConfigError when
+    there is none and a file in /etc/indexer, which might be about it, cannot be understood.
     """
     environ = os.environ if env is None else env
     file = config_path or (Path(environ["INDEXER_CONFIG"]) if environ.get("INDEXER_CONFIG") else None)
@@ -53,6 +62,7 @@ def nearest_store(directory: Path, env: Mapping[str, str] | None = None, *, may_
         remedy = f"indexer init {shown(directory)} makes one; -C DIR names another"
     else:
         remedy = "name a path in a store; `indexer init DIR` makes a tree one"
+    system_config(directory)  # one that cannot be understood may be this tree's: that is what has to be said
     raise NoStoreError(f"no store at or above {shown(directory)}", remedy=remedy)
 
 
@@ -99,6 +109,7 @@ def _must_be_root(root: Path, environ: Mapping[str, str]) -> Path:
         )
     if root == Path(root.anchor):
         raise NoStoreError(f"{shown(root)} is not a store", remedy="name the directory whose files you want to manage")
+    system_config(root)
     raise NoStoreError(f"{shown(root)} is not a store", remedy=f"indexer init {shown(root)} makes it one")
 
 

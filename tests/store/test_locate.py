@@ -134,6 +134,22 @@ def test_a_configuration_elsewhere_names_its_store(store: Store, system: Path) -
     assert open_store(tree).state == store.root.parent / "var"
 
 
+def test_a_configuration_elsewhere_that_cannot_be_understood_is_named(system: Path, tmp_path: Path) -> None:
+    """A slip of the pen in /etc/indexer does not turn its store into a directory that is none."""
+    tree = tmp_path / "tree"
+    (tree / "below").mkdir(parents=True)
+    (system / "tree.toml").write_text(f'[store]\npath = "{tree}"\nstate = "{tmp_path}/var"\n')
+    (tmp_path / "var").mkdir(mode=0o700)
+    assert locate_store(tree) == tree
+    (system / "tree.toml").write_text(f'[store\npath = "{tree}"\n')
+    os.chdir(tree / "below")
+    for named in (tree, None):
+        with pytest.raises(ConfigError) as refused:
+            locate_store(named, env={})
+        assert "tree.toml cannot be read as a configuration" in refused.value.message
+        assert "config check" in refused.value.remedy
+
+
 def test_a_flag_decides_the_root_before_the_file(store: Store, tmp_path: Path) -> None:
     """`-C DIR --config FILE`: the file's policy for that tree, and the source says so."""
     file = tmp_path / "policy.toml"

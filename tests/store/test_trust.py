@@ -10,7 +10,7 @@ import pytest
 
 from indexer.config import trust
 from indexer.config.trust import open_place, open_private_directory, read_trusted
-from indexer.errors import TrustError
+from indexer.errors import FilesystemError, TrustError
 from indexer.store import Store, initialise_store, open_store
 from tests.capabilities import needs
 from tests.users import NOBODY as STRANGER
@@ -133,7 +133,14 @@ def test_init_writes_that_configuration(tmp_path: Path, system: Path, monkeypatc
     tree = tmp_path / "home"
     tree.mkdir()
     os.chown(tree, STRANGER, STRANGER)
+    with pytest.raises(FilesystemError) as refused:
+        initialise_store(tree, "cache", config_path=tmp_path / "nowhere" / "home.toml")
+    assert f"mkdir {tmp_path / 'nowhere'}" in refused.value.remedy
+    system.rmdir()  # as on a new machine: it is made, for everybody to read, whatever the umask
+    umask = os.umask(0o077)
     made = initialise_store(tree, "cache", config_path=system / "home.toml")
+    os.umask(umask)
+    assert stat.S_IMODE(system.stat().st_mode) == 0o755
     assert made.config.path == system / "home.toml"
     assert made.state == tmp_path / "var" / "home"
     assert os.listdir(tree) == []
