@@ -52,8 +52,7 @@ def restore(
         cli.out.document(result)
     else:
         for one in result["restored"]:
-            place = one.get("to", one["path"])
-            cli.out.text(show_text(one["path"] if one["path"] == place else f"{one['path']} -> {place}"))
+            cli.out.text(show_text(f"{one['path']} -> {one['to']}" if one["beside"] else one["path"]))
         cli.out.note(f"{len(result['restored']):,} {'would be ' if dry_run else ''}restored")
         for line in error_lines(result["errors"]):
             cli.out.warn(line, style="red")

@@ -19,7 +19,7 @@ from indexer.enforce.recover import recover
 from indexer.enforce.who import current_user
 from indexer.errors import TrustError
 from indexer.syscalls.rename import rename_noreplace
-from indexer.syscalls.stat import stat_at
+from indexer.syscalls.stat import FileStat, exists_at, stat_at, stat_fd
 from indexer.syscalls.sync import sync_filesystem
 from indexer.units import text_of
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from indexer.enforce.ledger import Ledger
     from indexer.enforce.rows import Action
 
+_OTHER_FILESYSTEM = (
+    "DIR lies on another filesystem than the trash, out of which files are renamed: name one on the same"
+)
 _BATCH = 1000
 
 
@@ -124,9 +127,7 @@ def restore(
         places = stack.enter_context(Places(root_fd, store))
         recover(places=places, ledger=ledger, now=now)
         actions, nothing = selected(ledger, paths=paths, run=run)
-        errors = [(path, "nothing in the trash under this path") for path in nothing]
-        if run is not None and not actions and not paths:
-            errors.append((b"", f"run {run} has nothing in the trash"))
+        errors = nothing_there(actions, nothing, paths, run)
         if not actions:
             return RestoreResult(None, (), tuple(errors))
         config = store.config
@@ -145,12 +146,41 @@ def restore(
         restorer.empty_directories(actions)
         restorer.finish()
         errors += restorer.errors
-        result = RestoreResult(number, tuple(_as_ones(actions, restorer.restored)), tuple(errors))
+        result = RestoreResult(number, tuple(as_ones(actions, restorer.restored)), tuple(errors))
         ledger.finish_run(number, now(), {"errors": errors})
     return result
 
 
-def _as_ones(actions: Sequence[Action], restored: Sequence[Restored]) -> Iterable[Restored]:
+def nothing_there(
+    actions: Sequence[Action], nothing: Sequence[bytes], paths: Sequence[bytes], run: int | None
+) -> list[tuple[bytes, str]]:
+    """Return the errors of what `selected` has not found."""
+    errors = [(path, "nothing in the trash under this path") for path in nothing]
+    if run is not None and not actions and not paths:
+        errors.append((b"", f"run {run} has nothing in the trash"))
+    return errors
+
+
+def in_trash(places: Places, action: Action, to_fd: int | None) -> tuple[Place, int, FileStat]:
+    """Return (place, descriptor of its trash, stat) of an object in the trash; OSError when it is not there, or not it.
+
+    Also when the directory `to_fd` lies on another filesystem. Raises TrustError when others could reach into that
+    trash.
+    """
+    place = places.named(action.filesystem)
+    if place is None:
+        reason = places.missing.get(action.filesystem, "no longer configured")
+        raise OSError(errno.ENODEV, f"its filesystem {action.filesystem} is not there: {reason}")
+    trash_fd = place.open_trash(create=False)
+    st = stat_at(trash_fd, (action.trash_name or "").encode())
+    if (st.inode, st.btime_ns) != action.identity and not place.overlay:
+        raise OSError(errno.ESTALE, "the object in the trash is not the one that was put there")
+    if to_fd is not None and stat_fd(to_fd).dev != stat_fd(trash_fd).dev:
+        raise OSError(errno.EXDEV, _OTHER_FILESYSTEM)
+    return place, trash_fd, st
+
+
+def as_ones(actions: Sequence[Action], restored: Sequence[Restored]) -> Iterable[Restored]:
     """Yield what came back, a child directory that came back whole, and to its own place, as one."""
     back = {one.path: one for one in restored}
     whole: dict[str, list[Action]] = {}
@@ -237,15 +267,8 @@ class _Restorer:
 
     def _bring_back(self, action: Action) -> bytes:
         """Rename one object out of the trash; return where it is now."""
-        place = self._places.named(action.filesystem)
-        if place is None:
-            reason = self._places.missing.get(action.filesystem, "no longer configured")
-            raise OSError(errno.ENODEV, f"its filesystem {action.filesystem} is not there: {reason}")
-        trash_fd = place.open_trash(create=False)
+        place, trash_fd, st = in_trash(self._places, action, self._to_fd)
         trash_name = (action.trash_name or "").encode()
-        st = stat_at(trash_fd, trash_name)
-        if (st.inode, st.btime_ns) != action.identity and not place.overlay:
-            raise OSError(errno.ESTALE, "the object in the trash is not the one that was put there")
         directory, name = split(action.path)
         dir_fd = self._directory(place, trash_fd, directory, home_of(self._origins, action, st))
         try:
@@ -255,7 +278,7 @@ class _Restorer:
                 except FileExistsError:
                     continue
                 except OSError:
-                    if _exists(trash_fd, trash_name):
+                    if exists_at(trash_fd, trash_name):
                         raise  # else a server lost its answer, and the second try found nothing
                 return directory + b"/" + candidate if directory else candidate
         finally:
@@ -270,11 +293,3 @@ class _Restorer:
             rebuilder = Rebuilder(base_fd, prefix, trash_fd, self._ledger, self._run)
             self._rebuilders[place.name] = rebuilder
         return rebuilder.open(directory[len(prefix) :], home)
-
-
-def _exists(dir_fd: int, name: bytes) -> bool:
-    try:
-        stat_at(dir_fd, name)
-    except FileNotFoundError:
-        return False
-    return True

@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from indexer.enforce.empty import below_own_directory, own_directories
-from indexer.enforce.places import split
-from indexer.enforce.protection import Protection
-from indexer.policy.classes import Classifier
-
 if TYPE_CHECKING:
     from indexer.config import Config
     from indexer.enforce.ledger import Ledger
     from indexer.index.queries import Reader
+    from indexer.policy.classes import Classifier
     from indexer.policy.plan import Plan
     from indexer.rules import Rule
     from indexer.service.planning import Scope
@@ -49,8 +45,13 @@ def foretell_empty(plan: Plan, config: Config, reader: Reader, ledger: Ledger | 
 
     As the run would remove them (`enforce.empty`): none that is a class's own, or held, or above what is.
     """
-    if plan.refused is not None:
+    if plan.refused is not None or not any(rule.remove_empty_dirs for rule in config.classes):
         return plan
+    from indexer.enforce.empty import below_own_directory, own_directories
+    from indexer.enforce.places import split
+    from indexer.enforce.protection import Protection
+    from indexer.policy.classes import Classifier
+
     left = long_empty(reader, Classifier(config.classes, config.store.ignore), plan.now, scope)
     if not left:
         return plan

@@ -151,10 +151,10 @@ class Local:
         self, paths: Sequence[bytes], *, run: int | None, to: str | os.PathLike[str] | None, dry_run: bool, wait: float
     ) -> dict[str, Any]:
         """See `StorageManager.restore`."""
-        from indexer.service.trash import restore_here, would_restore
+        from indexer.service.trash import restore_here, would_restore_here
 
         if dry_run:
-            return would_restore(self._store, paths=paths, run=run)
+            return would_restore_here(self._store, paths=paths, run=run, to=to)
         if to is not None:
             _make_directory(to)
         result = restore_here(self._store, self._clock, paths=paths, run=run, to=to, wait=wait)

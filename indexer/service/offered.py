@@ -243,12 +243,12 @@ def ran(service: Service, arguments: Mapping[str, Any], progress: Progress) -> A
 @operation("restore", "restore")
 def restored(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
     """Bring files back to their places, and nowhere else: the service would write there with rights of its own."""
-    from indexer.service.trash import restore_here, would_restore
+    from indexer.service.trash import restore_here, would_restore_here
 
     paths = [path_sent(path) for path in _list(arguments, "paths")]
     number = None if arguments.get("run") is None else _integer(arguments, "run")
     if arguments.get("dry_run"):
-        return would_restore(_store(service), paths=paths, run=number)
+        return would_restore_here(_store(service), paths=paths, run=number)
     with asked_by(_peer(arguments).name):
         wait = min(float(_integer(arguments, "wait", 0)), PATIENCE)
         return restore_here(_store(service), service.clock, paths=paths, run=number, wait=wait)

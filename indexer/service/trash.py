@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.enforce.ledger import Ledger
-from indexer.enforce.restore import restore, selected
+from indexer.enforce.restore import restore
 from indexer.enforce.trash import PurgeResult, purge_trash, purgeable, unprotected
+from indexer.enforce.would_restore import would_restore
 from indexer.errors import RefusedError
 from indexer.service.wall import moment, stepped
 from indexer.units import text_of
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
     from indexer.enforce.rows import Action
     from indexer.store import Store
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def trash_document(store: Store) -> dict[str, Any]:
@@ -52,30 +57,39 @@ def restore_here(
 
     Waits up to `wait` seconds for another run. Raises BusyError, LedgerError, FilesystemError, OSError.
     """
-    with store.run_lock(wait=wait), Ledger.open(store.ledger_path) as ledger:
-        root_fd = store.open_root()
-        to_fd = None
-        try:
-            if to is not None:
-                to_fd = os.open(to, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            return restore(
-                store=store, root_fd=root_fd, ledger=ledger, now=clock, paths=paths, run=run, to_fd=to_fd
-            ).as_json()
-        finally:
-            os.close(root_fd)
-            if to_fd is not None:
-                os.close(to_fd)
+    with ExitStack() as stack:
+        stack.enter_context(store.run_lock(wait=wait))
+        ledger = stack.enter_context(Ledger.open(store.ledger_path))
+        root_fd = _closing(stack, store.open_root())
+        to_fd = None if to is None else _closing(stack, os.open(to, _DIRECTORY))
+        return restore(
+            store=store, root_fd=root_fd, ledger=ledger, now=clock, paths=paths, run=run, to_fd=to_fd
+        ).as_json()
 
 
-def would_restore(store: Store, *, paths: Sequence[bytes] = (), run: int | None = None) -> dict[str, Any]:
-    """Return what `restore_here` would bring back: `restored` and `errors` as there. Raises LedgerError."""
-    with Ledger.open(store.ledger_path, read_only=True) as ledger:
-        found, missing = selected(ledger, paths=paths, run=run)
-    return {
-        "dry_run": True,
-        "restored": [{"path": text_of(action.path), "bytes": action.allocated} for action in found],
-        "errors": [{"path": text_of(path), "error": "not in the trash"} for path in missing],
-    }
+def would_restore_here(
+    store: Store,
+    *,
+    paths: Sequence[bytes] = (),
+    run: int | None = None,
+    to: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
+    """Return what `restore_here` would, without doing it. Raises LedgerError, FilesystemError, OSError."""
+    with ExitStack() as stack:
+        ledger = stack.enter_context(Ledger.open(store.ledger_path, read_only=True))
+        root_fd = _closing(stack, store.open_root())
+        there = None if to is None else next(at for at in (Path(to), *Path(to).absolute().parents) if at.is_dir())
+        to_fd = None if there is None else _closing(stack, os.open(there, _DIRECTORY))
+        fresh = there is not None and there != Path(to or "")
+        found = would_restore(
+            store=store, root_fd=root_fd, ledger=ledger, paths=paths, run=run, to_fd=to_fd, fresh=fresh
+        )
+        return {**found.as_json(), "dry_run": True}
+
+
+def _closing(stack: ExitStack, fd: int) -> int:
+    stack.callback(os.close, fd)
+    return fd
 
 
 def empty_here(

@@ -86,6 +86,15 @@ def stat_at(dir_fd: int, name: bytes) -> FileStat:
     return _statx(dir_fd, name, NOFOLLOW)
 
 
+def exists_at(dir_fd: int, name: bytes) -> bool:
+    """Say whether anything has this name in the directory `dir_fd`, a dangling symlink too. Raises OSError."""
+    try:
+        stat_at(dir_fd, name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def stat_fd(fd: int) -> FileStat:
     """Stat the object an open descriptor (also O_PATH) refers to."""
     if not HAVE_STATX:

@@ -223,6 +223,14 @@ def test_restore_brings_back_what_was_there(store: Cli) -> None:
     assert store.json("trash", "list", "--older-than", "1h") == {"files": 0, "bytes": 0, "items": []}
     out, _ = store("restore", "--run", str(number), "-n")
     assert "uploads/a\\nb\\xff\n" in out
+    (store.root / "uploads/old.mov").write_bytes(b"another")
+    dry = store.json("restore", "uploads/old.mov", "-n")
+    assert (dry["dry_run"], dry["run"], dry["restored"]) == (
+        True, None, [{"path": "uploads/old.mov", "to": "uploads/old.mov.restored-1", "beside": True}])  # fmt: skip
+    (store.root / "uploads/old.mov").unlink()
+    elsewhere = store.json("restore", "uploads/old.mov", "--to", str(store.root.parent / "new"), "-n")["restored"]
+    assert [(one["to"], one["beside"]) for one in elsewhere] == [("uploads/old.mov", False)]
+    assert not (store.root.parent / "new").exists()
     restored = store.json("restore", "uploads/old.mov", "-y")
     assert restored["restored"][0]["path"] == "uploads/old.mov"
     assert store.json("restore", "temp/x", "-y", exits=1)["errors"][0]["path"] == "temp/x"

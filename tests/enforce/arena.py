@@ -9,8 +9,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from indexer.config.model import Config, StoreConfig
 from indexer.enforce.ledger import Ledger
@@ -23,6 +23,7 @@ from indexer.enforce.restore import RestoreResult, restore
 from indexer.enforce.result import RunResult
 from indexer.enforce.run import execute
 from indexer.enforce.trash import PurgeResult, purge_trash
+from indexer.enforce.would_restore import would_restore
 from indexer.policy.classes import Classifier
 from indexer.policy.plan import Plan, Remove
 from indexer.records import IndexedFile
@@ -90,6 +91,8 @@ class Arena:
     ballast: bool = False
     slept: list[float] = field(default_factory=list)
     """What runs would have waited for errors to pass; nobody does."""
+    foresee: ClassVar[bool] = False
+    """A dry run must have told of each restore."""
 
     def __post_init__(self) -> None:
         """Make the control directory and open the ledger."""
@@ -201,16 +204,12 @@ class Arena:
         return execute(plan, store=self.store, root_fd=self.root_fd, ledger=self.ledger, now=lambda: self.now, **wishes)
 
     def restore(self, paths: Sequence[bytes] = (), **options: Any) -> RestoreResult:
-        """Bring things back."""
-        return restore(
-            store=self.store,
-            root_fd=self.root_fd,
-            ledger=self.ledger,
-            now=lambda: self.now,
-            paths=paths,
-            patience=self.patience(),
-            **options,
-        )
+        """Bring things back; with `foresee` check that this was foretold."""
+        here: dict[str, Any] = {"store": self.store, "root_fd": self.root_fd, "ledger": self.ledger, "paths": paths}
+        foretold = would_restore(**here, **options) if self.foresee else None
+        result = restore(**here, now=lambda: self.now, patience=self.patience(), **options)
+        assert foretold is None or foretold == replace(result, run=None)
+        return result
 
     def purge(self, **options: Any) -> PurgeResult:
         """Empty the trash."""

@@ -24,6 +24,12 @@ ALICE, MALLORY, SERVICE = 1001, 1002, 1003
 KEY, TOOL = b"uploads/s/alice/key", b"uploads/s/alice/tool"
 
 
+@pytest.fixture(autouse=True)
+def foresee(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every restore here is one that a dry run has told of before, word for word."""
+    monkeypatch.setattr(Arena, "foresee", True)
+
+
 @pytest.fixture
 def emptying(tmp_path: Path) -> Iterator[Arena]:
     """Return a store whose classes remove directories that have become empty."""

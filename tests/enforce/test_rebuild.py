@@ -27,6 +27,12 @@ ACCESS, DEFAULT = "system.posix_acl_access", "system.posix_acl_default"
 NOBODY = 0xFFFFFFFF
 
 
+@pytest.fixture(autouse=True)
+def foresee(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every restore here is one that a dry run has told of before, word for word."""
+    monkeypatch.setattr(Arena, "foresee", True)
+
+
 def acl(*entries: tuple[int, int, int]) -> bytes:
     """Return an ACL as the kernel takes it (linux/posix_acl_xattr.h): version 2, then tag, permissions, id of each."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
@@ -87,6 +93,7 @@ def test_an_acl_that_cannot_come_back_lets_nobody_in(store: Arena, monkeypatch: 
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "setxattr", refused)
+    monkeypatch.setattr(Arena, "foresee", False)  # nothing is made by a dry run, so nothing is refused
     result = store.restore([FILE])
     assert [one.path for one in result.restored] == [FILE]
     assert _facts(place) == (ALICE, ALICE, 0o700)
@@ -144,6 +151,7 @@ def test_without_the_right_to_give_away(store: Arena, monkeypatch: pytest.Monkey
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "fchown", refused)
+    monkeypatch.setattr(Arena, "foresee", False)  # nothing is made by a dry run, so nothing is refused
     result = store.restore([FILE])
     assert [one.path for one in result.restored] == [FILE]
     assert _facts(place) == (os.geteuid(), os.getegid(), 0o700)

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     Stage = Callable[..., Staged]
 
 
+@pytest.fixture(autouse=True)
+def foresee(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every restore here is one that a dry run has told of before, word for word."""
+    monkeypatch.setattr(Arena, "foresee", True)
+
+
 def _facts(path: Path) -> tuple[object, ...]:
     st = os.lstat(path)
     return (
@@ -175,6 +181,18 @@ def test_restore_to_another_directory(arena: Arena) -> None:
 
     assert [one.to for one in result.restored] == [path]
     assert arena.tree() == {b"rescued/uploads/user/a"}
+
+
+def test_restore_to_another_filesystem(arena: Arena, mount: Callable[..., Path]) -> None:
+    """Out of the trash files are renamed: it stays there, and the text says which directory would do."""
+    path = arena.write("uploads/user/a")
+    arena.run(arena.plan(path))
+    fd = os.open(mount("tmpfs", size=1), os.O_RDONLY)
+    result = arena.restore([path], to_fd=fd)
+    os.close(fd)
+    assert result.restored == ()
+    assert [text.startswith("EXDEV: DIR lies on another filesystem") for _, text in result.errors] == [True]
+    assert arena.ledger.trash_totals()[0] == 1
 
 
 def test_restore_never_leaves_the_root(arena: Arena, tmp_path: Path) -> None:
