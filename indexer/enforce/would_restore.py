@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,13 @@ from indexer.errors import TrustError
 from indexer.syscalls.stat import exists_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from indexer.enforce.ledger import Ledger
+    from indexer.enforce.origins import Facts
     from indexer.enforce.rows import Action
+
+    Origins = Callable[[int, int | None], list[Facts]]
 
 
 def would_restore(
@@ -36,16 +40,17 @@ def would_restore(
     actions, nothing = selected(ledger, paths=paths, run=run)
     errors = nothing_there(actions, nothing, paths, run)
     found: list[Restored] = []
+    origins = functools.lru_cache(64)(ledger.origins)  # neighbours come one after the other
     with Places(root_fd, store) as places:
         for action in actions:
             try:
-                found.append(Restored(action.path, _target(places, ledger, action, to_fd, fresh=fresh)))
+                found.append(Restored(action.path, _target(places, origins, action, to_fd, fresh=fresh)))
             except (OSError, TrustError) as error:
                 errors.append((action.path, describe(error)))
     return RestoreResult(None, tuple(as_ones(actions, found)), tuple(errors))
 
 
-def _target(places: Places, ledger: Ledger, action: Action, to_fd: int | None, *, fresh: bool) -> bytes:
+def _target(places: Places, origins: Origins, action: Action, to_fd: int | None, *, fresh: bool) -> bytes:
     """Return where an object would be; raise what would keep it in the trash."""
     place, _, st = in_trash(places, action, to_fd)
     if fresh:
@@ -54,7 +59,7 @@ def _target(places: Places, ledger: Ledger, action: Action, to_fd: int | None, *
     prefix = b"" if to_fd is not None or not place.base else place.base + b"/"
     base_fd = place.base_fd if to_fd is None else to_fd
     try:
-        fd = open_home(base_fd, prefix, directory[len(prefix) :], home_of(ledger.origins, action, st))
+        fd = open_home(base_fd, prefix, directory[len(prefix) :], home_of(origins, action, st))
     except FileNotFoundError:
         return action.path  # its directory is made again
     try:
