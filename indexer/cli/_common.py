@@ -88,13 +88,27 @@ class Cli:
 
         return self._in_force(locate_store(directory, self.store, config_path=self.config), verify=verify)
 
-    def manager_of(self, path: Path) -> StorageManager:
-        """Return, by what is in force, the manager of the store that a PATH operand lies in, unless `-C` names it."""
-        from indexer.store import store_of
+    def manager_of(self, path: Path, *, in_force: bool = True) -> StorageManager:
+        """Return the manager of the store that a PATH operand lies in, unless `-C` names it."""
+        return next(manager for manager, _ in self.managers_of([path], in_force=in_force))
 
-        if self.store is not None or self.config is not None:
-            return self.manager_in_force()
-        return self._in_force(store_of(path))
+    def managers_of(
+        self, paths: Iterable[Path], *, in_force: bool = True
+    ) -> Iterator[tuple[StorageManager, list[Path]]]:
+        """Yield the same for many, each with the neighbours among them that lie in its store."""
+        from itertools import groupby
+
+        from indexer.manager import StorageManager
+        from indexer.service.reach import open_or_reach
+        from indexer.store import locate_store, store_of
+
+        chosen = self.store is not None or self.config is not None
+        for found, some in groupby(paths, lambda path: None if chosen else store_of(path)):
+            root = locate_store(None, self.store, config_path=self.config) if found is None else found
+            if in_force:
+                yield self._in_force(root), list(some)
+            else:
+                yield StorageManager.of(open_or_reach(root, config_path=self.config)), list(some)
 
     def _in_force(self, root: Path, *, verify: bool = True) -> StorageManager:
         from indexer.manager import StorageManager
@@ -106,18 +120,10 @@ class Cli:
             store = reach_by_its_service(root, config_path=self.config)
             if store is None:
                 raise
-            self.out.warn(f"{error.message}; the service goes by what was in force before: see indexer config check")
+            first = error.problems[0] if error.problems else {"key": "", "message": ""}
+            said = f"{error.message}: {first['key']} {first['message']}".removesuffix(":  ")
+            self.out.warn(f"{said}; the service goes by what was in force before")
             return StorageManager.of(store)
-
-    def by_store(self, paths: Iterable[Path]) -> Iterator[list[Path]]:
-        """Yield neighbours among PATH operands that lie in one store."""
-        from itertools import groupby
-
-        from indexer.store import store_of
-
-        chosen = self.store is not None or self.config is not None
-        for _, some in groupby(paths, lambda path: None if chosen else store_of(path)):
-            yield list(some)
 
 
 def common_options(command: Callable[Concatenate[Cli, P], R]) -> Callable[P, R]:

@@ -24,8 +24,7 @@ def explain(cli: Cli, paths: tuple[Path, ...], paths_from: Path | None, nul: boo
     Exit 1 when a path is neither in the index nor in the ledger.
     """
     found = []
-    for some in cli.by_store(path_operands(paths, paths_from, nul=nul)):
-        manager = cli.manager_of(some[0])
+    for manager, some in cli.managers_of(path_operands(paths, paths_from, nul=nul)):
         found += manager.explain_all(operand(manager, path) for path in some)
     if cli.out.json:
         cli.out.document(found[0] if len(found) == 1 and paths_from is None else found)

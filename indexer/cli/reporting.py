@@ -80,7 +80,8 @@ def report(
         return
     if len(operands) > 1:
         raise UsageError(f"`report {name}` takes one DIR", remedy="only `report html` writes to a FILE")
-    manager = cli.manager_in_force(operands[0] if operands else None)
+    open_manager = cli.manager if name == "drift" else cli.manager_in_force  # a service does not read the tree for it
+    manager = open_manager(operands[0] if operands else None)
     options: dict[str, Any] = {"class_name": class_name, "by": by, "top": top}
     options["within"] = parse_duration(within) if within is not None else None
     options["under"] = operand(manager, under) if under is not None else None

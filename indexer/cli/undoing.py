@@ -44,7 +44,10 @@ def restore(
     """
     by_path = paths or paths_from or nul or run is None
     named = path_operands(paths, paths_from, nul=nul, instead=", or --run N") if by_path else []
-    manager = cli.manager_of(named[0]) if named else cli.manager_in_force()
+    if named:
+        manager = cli.manager_of(named[0], in_force=to is None)  # a service writes to their own places only
+    else:
+        manager = cli.manager_in_force() if to is None else cli.manager()
     wanted = [operand(manager, path) for path in named]
     confirm_or_refuse(f"Bring {_what(wanted, run)} back in {manager.store.root}?", yes=yes, dry_run=dry_run)
     result = manager.restore(paths=wanted, run=run, to=to, dry_run=dry_run, wait=wait)

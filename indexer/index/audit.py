@@ -7,11 +7,11 @@ everything that the kernel held has been applied; then its directory is listed a
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from indexer.events import Rescan
 from indexer.index.directories import DetachedError
+from indexer.index.drift import Drift
 from indexer.index.reach import GoneError
 from indexer.index.rows import (
     BLOCKS,
@@ -48,27 +48,6 @@ DEEP = 10_000
 
 _DIRECTORY = 0o040000
 _TYPE = 0o170000
-
-
-@dataclass(slots=True)
-class Drift:
-    """What the audit has found since it started."""
-
-    checked: int = 0
-    """Files compared."""
-    missed: int = 0
-    """In the tree, not in the index."""
-    ghost: int = 0
-    """In the index, not in the tree."""
-    wrong: int = 0
-    """In both, with another inode, size, mtime, mode or number of links."""
-    late: int = 0
-    """Only the allocated blocks differ: the filesystem placed them after the close, which raises no event."""
-
-    @property
-    def found(self) -> int:
-        """All that should not be: late blocks are no drift."""
-        return self.missed + self.ghost + self.wrong
 
 
 class Audit:

@@ -19,7 +19,6 @@ from indexer.service.wall import moment, stepped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from collections.abc import Set as AbstractSet
     from contextlib import AbstractContextManager
 
     from indexer.policy.decide import Remove
@@ -48,8 +47,7 @@ def explain(
         if rule is not None and _may_make_room(said):
             asked.setdefault(_going(path, said, rule), []).append(said)
     if asked:
-        with heavy or nullcontext():
-            _add_from_plan(store, now, asked, {said["class"] for some in asked.values() for said in some})
+        _add_from_plan(store, now, asked, heavy or nullcontext())
     return found
 
 
@@ -66,8 +64,11 @@ def _going(path: bytes, said: dict[str, Any], rule: Rule) -> bytes:
     return path if child is None else child
 
 
-def _add_from_plan(store: Store, now: int, asked: dict[bytes, list[dict[str, Any]]], classes: AbstractSet[str]) -> None:
+def _add_from_plan(
+    store: Store, now: int, asked: dict[bytes, list[dict[str, Any]]], heavy: AbstractContextManager[None]
+) -> None:
     """Say of what is `asked` about, by what would go, where a plan takes it to make room."""
+    classes = {said["class"] for some in asked.values() for said in some}
     with ExitStack() as stack:
         reader = stack.enter_context(Reader.open(store.index_path))
         ledger = ledger_to_read(store, stack)
@@ -78,7 +79,8 @@ def _add_from_plan(store: Store, now: int, asked: dict[bytes, list[dict[str, Any
         if not over and (mark is None or not giving or not crowded(store, mark, taken_by(mark, reader, ledger))):
             return
         doubted = None if ledger is None else stepped(ledger, store.config.guards, moment())
-        plan = foretell(decide_all(store.config, reader, ledger, now, refusal=doubted), store, reader, ledger)
+        with heavy:
+            plan = foretell(decide_all(store.config, reader, ledger, now, refusal=doubted), store, reader, ledger)
     for action in plan.actions:
         if action.reason not in {Reason.QUOTA, Reason.WATERMARK}:
             continue

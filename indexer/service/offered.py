@@ -19,7 +19,7 @@ from indexer.service.holding import PATIENCE, as_json, hold, wait_until_free
 from indexer.service.peer import Peer, check_peer
 from indexer.service.planning import Scope
 from indexer.service.priority import IdlePriority
-from indexer.service.sent import path_sent
+from indexer.service.sent import MOST_EXPLAINED, path_sent
 from indexer.units import show_text
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def explained(service: Service, arguments: Mapping[str, Any], _progress: Progres
     from indexer.service.explaining import explain
 
     paths = [path_sent(path) for path in _list(arguments, "paths")]
+    if len(paths) > MOST_EXPLAINED:
+        raise UsageError(f"the service explains at most {MOST_EXPLAINED} paths at once")
     return {"paths": explain(_store(service), paths, int(service.clock()), _heavy())}
 
 
@@ -240,15 +242,24 @@ def ran(service: Service, arguments: Mapping[str, Any], progress: Progress) -> A
     return document
 
 
-@operation("restore", "restore")
-def restored(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
-    """Bring files back to their places, and nowhere else: the service would write there with rights of its own."""
-    from indexer.service.trash import restore_here, would_restore_here
+@operation("would_restore", "read")
+def to_be_restored(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
+    """Say what `restore` would do."""
+    from indexer.service.trash import would_restore_here
 
     paths = [path_sent(path) for path in _list(arguments, "paths")]
     number = None if arguments.get("run") is None else _integer(arguments, "run")
-    if arguments.get("dry_run"):
+    with _heavy():
         return would_restore_here(_store(service), paths=paths, run=number)
+
+
+@operation("restore", "restore")
+def restored(service: Service, arguments: Mapping[str, Any], _progress: Progress) -> Answer:
+    """Bring files back to their places, and nowhere else: the service would write there with rights of its own."""
+    from indexer.service.trash import restore_here
+
+    paths = [path_sent(path) for path in _list(arguments, "paths")]
+    number = None if arguments.get("run") is None else _integer(arguments, "run")
     with asked_by(_peer(arguments).name):
         wait = min(float(_integer(arguments, "wait", 0)), PATIENCE)
         return restore_here(_store(service), service.clock, paths=paths, run=number, wait=wait)

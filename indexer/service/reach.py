@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,23 +52,35 @@ def open_or_reach(
 
 
 def reach_by_its_service(root: Path, *, config_path: Path | None = None) -> Store | None:
-    """Reach a store of the caller's, whose configuration is not valid now, through its service.
+    """Reach a store whose configuration is not valid now through its service, which goes by what was in force before.
 
-    The service goes on by what was in force before. None where none answers, or its socket is not found.
+    None where none is found that says it is the service of this very root: nothing that the file says is believed.
     """
+    root = Path(os.path.realpath(root))
+    try:
+        return _own(root, config_path)
+    except (IndexerError, OSError):
+        pass  # the configuration is what there is to complain about
+    try:
+        return None if os.geteuid() == 0 else _reach(root, config_path)
+    except (IndexerError, OSError):
+        return None
+
+
+def _own(root: Path, config_path: Path | None) -> Store | None:
+    """Find the control directory, as its owner, without the configuration but for the state that it names."""
     from indexer.config import default_config
     from indexer.service.client import asked
 
-    root = Path(os.path.realpath(root))
     config = default_config(root)
-    try:
+    with suppress(IndexerError, OSError):  # one in /etc/indexer that is no TOML
         file = find_config(root, config_path=config_path, environ=os.environ)
         if file is not None and (named := named_state(file)) is not None:
             config = replace(config, store=replace(config.store, state=named))
-        control, marker = find_control(root, config, os.environ)
-        said, _ = asked(control / SOCKET)
-    except (IndexerError, OSError):
-        return None  # the configuration is what there is to complain about
+    control, marker = find_control(root, config, os.environ)
+    said, _ = asked(control / SOCKET)
+    if (said.get("id"), said.get("root")) != (marker.id, os.fspath(root)):
+        return None
     mode: Mode = "enforce" if said.get("mode") == "enforce" else "report"
     told = replace(config, store=replace(config.store, mode=mode))
     state = Path(marker.state) if marker.state else control

@@ -6,13 +6,13 @@ import json
 import logging
 import os
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from indexer.errors import ServiceError, UsageError
 from indexer.service.client import request
 from indexer.service.control import LINE_LIMIT
 from indexer.service.holding import PATIENCE, Lease
+from indexer.service.sent import MOST_EXPLAINED, MOST_HELD
 from indexer.units import show_text
 
 if TYPE_CHECKING:
@@ -99,9 +99,8 @@ class Remote:
     def explain(self, paths: Sequence[bytes]) -> list[dict[str, Any]]:
         """See `StorageManager.explain_all`: in as many questions as the length of one allows."""
         found: list[dict[str, Any]] = []
-        while len(found) < len(paths):
-            some = [*_fitting(islice(paths, len(found), None))]
-            found += request(self._store, "explain", QUESTION_SECONDS, paths=_texts(some))["paths"]
+        for some in _fitting(paths, MOST_EXPLAINED):
+            found += request(self._store, "explain", QUESTION_SECONDS, paths=some)["paths"]
         return found
 
     def is_sorted_by_older_policy(self) -> bool:
@@ -163,15 +162,22 @@ class Remote:
     ) -> list[dict[str, Any]]:
         """See `StorageManager.hold`; the hold bears the name of this process's user, whoever `by` is."""
         del by
-        held: list[dict[str, Any]] = request(
-            self._store, "hold", PATIENCE * 2, paths=_texts(paths), until=until, reason=reason, glob=glob
-        )["holds"]  # fmt: skip
+        held: list[dict[str, Any]] = []
+        for some in _fitting(paths, MOST_HELD):
+            held += request(
+                self._store, "hold", PATIENCE * 2, paths=some, until=until, reason=reason, glob=glob
+            )["holds"]  # fmt: skip
         return held
 
     def release(self, paths: Sequence[bytes]) -> tuple[list[dict[str, Any]], list[bytes]]:
         """See `StorageManager.release`."""
-        answer = request(self._store, "release", paths=_texts(paths))
-        return answer["holds"], [os.fsencode(path) for path in answer["nothing"]]
+        left: list[dict[str, Any]] = []
+        nothing: list[bytes] = []
+        for some in _fitting(paths, MOST_HELD):
+            answer = request(self._store, "release", paths=some)
+            left = answer["holds"]
+            nothing += [os.fsencode(path) for path in answer["nothing"]]
+        return left, nothing
 
     def lease(self, path: bytes, *, ttl: int, holder: str) -> Lease:
         """See `StorageManager.lease`."""
@@ -186,7 +192,9 @@ class Remote:
                 "over the socket files come back to their own places only",
                 remedy="leave `to` out, or restore as the service's user",
             )
-        return request(self._store, "restore", None, paths=_texts(paths), run=run, dry_run=dry_run, wait=wait)
+        if dry_run:  # an operation of its own: an older service would not know of `dry_run`, and restore
+            return request(self._store, "would_restore", QUESTION_SECONDS, paths=_texts(paths), run=run)
+        return request(self._store, "restore", None, paths=_texts(paths), run=run, wait=wait)
 
 
 class RemoteLease(Lease):
@@ -207,14 +215,19 @@ class RemoteLease(Lease):
             log.warning("a lease was not given back: %s", show_text(error.message))
 
 
-def _fitting(paths: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the first, and as many more as one question holds."""
+def _fitting(paths: Iterable[bytes], most: int) -> Iterator[list[str]]:
+    """Yield the paths, as texts, in parts of at most `most` that one question holds."""
+    part: list[str] = []
     left = LINE_LIMIT - 1000
-    for number, path in enumerate(paths):
-        left -= len(json.dumps(os.fsdecode(path))) + 2
-        if number and left < 0:
-            return
-        yield path
+    for text in _texts(paths):
+        size = len(json.dumps(text)) + 2
+        if part and (size > left or len(part) == most):
+            yield part
+            part, left = [], LINE_LIMIT - 1000
+        part.append(text)
+        left -= size
+    if part:
+        yield part
 
 
 def _texts(paths: Iterable[bytes]) -> list[str]:

@@ -7,6 +7,11 @@ import os
 from indexer.errors import UsageError
 from indexer.units import show_text, text_of
 
+MOST_EXPLAINED = 100
+"""Paths of one `explain`: each may cost as much as its child directory has files."""
+MOST_HELD = 1000
+"""Paths of one `hold` or `release`."""
+
 
 def path_sent(value: object) -> bytes:
     """Return a path relative to the root (as `os.fsdecode` writes it): clean, and not out of it. Raises UsageError."""

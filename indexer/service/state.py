@@ -6,7 +6,7 @@ import threading
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from indexer.index.audit import Drift
+from indexer.index.drift import Drift
 from indexer.watch.source import WatchCounters
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ import pytest
 
 from indexer.events import ROOT_ID, Batch, Rescan
 from indexer.index.apply import Index
-from indexer.index.audit import Audit, Drift
+from indexer.index.audit import Audit
 from indexer.index.classes import Policy
 from indexer.index.directories import Filesystem
+from indexer.index.drift import Drift
 from indexer.syscalls.stat import stat_fd
 
 NOW = 1_700_000_000

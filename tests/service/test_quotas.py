@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from indexer import StorageManager
 from indexer.cli.explaining_text import explain_lines
 from indexer.enforce.ledger import Ledger
+from indexer.service.explaining import explain
 from indexer.service.planning import decide_all
 from indexer.service.quota_watch import COOL, FRUITLESS, QuotaWatch
 from indexer.service.schedule import Schedule
@@ -126,7 +129,18 @@ def test_one_plan_explains_many_paths(tmp_path: Path, monkeypatch: pytest.Monkey
     assert plans == [1]
     assert found == [manager.explain(path) for path in paths]
     assert [one["path"] for one in found if one["makes_room"]] == ["cache/1-3", "cache/1-5", "cache/2-4"]
+    entered: list[int] = []
+
+    @contextmanager
+    def heavy() -> Iterator[None]:
+        entered.append(len(plans))
+        yield
+
+    there = [manager.relative(path) for path in paths]
+    assert explain(manager.store, there, int(time.time()), heavy()) == found
     manager.run_cleanup()
+    assert explain(manager.store, there, int(time.time()), heavy())[0]["makes_room"] is None
+    assert entered == [len(plans) - 1]  # around the one plan, and not where none is made
     plans.clear()
     assert [one["makes_room"] for one in manager.explain_all(paths)] == [None] * len(paths)
     assert plans == []

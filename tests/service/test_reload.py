@@ -60,7 +60,7 @@ def test_beside_a_service_a_bad_edit_takes_nothing_away(program: Program, tmp_pa
         assert (status["state"], status["reasons"], status["mode"]) == ("degraded", ["policy_error"], "enforce")
         said = program.run("metrics", root)
         assert 'indexer_degraded{reason="policy_error"} 1.0' in said.stdout
-        assert "1 problem; the service goes by what was in force before" in said.stderr
+        assert "1 problem: schedule.nonsense unknown key; the service goes by what was in force before" in said.stderr
         assert program.json("trash", "list", root)["files"] == 3
         assert [row["class"] for row in program.json("report", "expiring", root)["rows"]] == []
         assert program.json("hold", root / "uploads" / "1")["holds"][0]["path"] == "uploads/1"
@@ -71,6 +71,31 @@ def test_beside_a_service_a_bad_edit_takes_nothing_away(program: Program, tmp_pa
         for command in (["plan"], ["cleanup", "-y"], ["trash", "empty", "-y"]):
             assert program.json(*command, root, exits=2)["error"]["code"] == "config"
     assert program.json("status", root, exits=2)["error"]["code"] == "config"
+
+
+def test_an_invalid_configuration_commands_no_other_store(program: Program, tmp_path: Path) -> None:
+    """The state that it names is another tree's: the service there is not asked, and the configuration is named."""
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_bytes(b"x")
+    (tmp_path / "state").mkdir(mode=0o700)
+    valid, invalid = tmp_path / "theirs.toml", tmp_path / "ours.toml"
+    text = f'[store]\nstate = "{tmp_path / "state"}"\n'
+    valid.write_text(f'{text}path = "{tmp_path / "theirs"}"\n')
+    invalid.write_text(f'{text}path = "{tmp_path / "ours"}"\nnonsense = 1\n')
+    theirs: list[str | Path] = ["--config", valid, "-C", tmp_path / "theirs"]
+    program.run("init", tmp_path / "theirs", "--config", valid)
+    with program.watch(tmp_path / "theirs", "--config", str(valid)) as service:
+        service.settle()
+        for command in (["hold", str(tmp_path / "ours" / "x")], ["status"], ["restore", "--run", "1", "-y"]):
+            said = program.json("--config", invalid, *command, exits=2)["error"]
+            assert said["code"] == "config", said
+        assert program.json(*theirs, "report", "holds")["rows"] == []
+        valid.write_text(f"{valid.read_text()}nonsense = 1\n")  # its own is asked, wherever the state lies
+        assert program.json(*theirs, "hold", tmp_path / "theirs" / "x")["holds"][0]["path"] == "x"
+        assert "store.nonsense unknown key; the service goes by" in program.run(*theirs, "metrics").stderr
+        for command in (["report", "drift"], ["restore", "--run", "1", "--to", str(tmp_path / "to"), "-y"]):
+            assert program.json(*theirs, *command, exits=2)["error"]["code"] == "config"
 
 
 def test_a_changed_policy_is_in_force_after_settle(program: Program, tmp_path: Path) -> None:

@@ -82,6 +82,9 @@ def test_a_member_looks_without_reading_a_database(read_and_protect: Store) -> N
     assert asks(MEMBER, "explain", root / "uploads" / "1")["class"] == "uploads"
     long = [f"uploads/{'x' * 200}/{number}" for number in range(700)]  # more than one question holds
     assert [one["path"] for one in asks(MEMBER, "-C", root, "explain", *long, exits=1)] == long
+    with pytest.raises(IndexerError, match="at most 100 paths"):
+        ask_as_member(root, {"op": "explain", "paths": ["x"] * 101})
+    assert asks(MEMBER, "restore", root / "uploads" / "1", "-n", exits=1)["errors"][0]["path"] == "uploads/1"
     usage = {row["class"]: row["files"] for row in asks(MEMBER, "report", "usage", root)["rows"]}
     assert usage["uploads"] == 3
     assert asks(MEMBER, "cleanup", root, "-n")["files_removed"] == 3
@@ -89,6 +92,23 @@ def test_a_member_looks_without_reading_a_database(read_and_protect: Store) -> N
     assert asks(MEMBER, "trash", "list", root)["files"] == 0
     shown = run_as(MEMBER, "plan", str(root))
     assert "uploads/0" in shown.stdout
+
+
+def test_a_member_beside_an_invalid_configuration(read_and_protect: Store) -> None:
+    """Whether he may read the file or not: the service goes by what is in force, and says so."""
+    file = read_and_protect.config.path
+    assert file is not None
+    before = file.read_bytes()
+    try:
+        file.write_bytes(before + b"nonsense = 1\n")
+        for mode in (0o600, 0o644):
+            file.chmod(mode)
+            asks(MEMBER, "settle", read_and_protect.root)
+            assert asks(MEMBER, "status", read_and_protect.root, exits=1)["reasons"] == ["policy_error"]
+    finally:
+        file.chmod(0o600)
+        file.write_bytes(before)
+        asks(MEMBER, "settle", read_and_protect.root)
 
 
 def test_what_a_member_may_not_do_is_refused_with_the_way_out(read_and_protect: Store) -> None:
