@@ -322,6 +322,7 @@ def test_several_stores_are_served_by_one_process(program: Program, store: Path,
     with program.watch(store, str(other)) as service:
         (other / "a").write_bytes(b"1")
         program.run("settle", other)
+        assert program.sql(other, "SELECT path FROM files") == [["a"]]
         assert program.json("status", other)["files"] == 1
         assert service.status()["files"] == 5
 
